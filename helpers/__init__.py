@@ -1,0 +1,1 @@
+"""What the notebooks share: data, augmentation, models, Dice, training, evaluation, figures."""

@@ -1,0 +1,342 @@
+"""Oxford-IIIT Pet through TensorFlow Datasets, as batches a model can train on.
+
+    record -> decode -> resize -> check -> uint8 cache -> shuffle -> batch -> augment -> prefetch
+
+The drawn pets of ``helpers.synthetic_pets`` have the same features and go the same way.
+"""
+
+import atexit
+import shutil
+import tempfile
+import threading
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import requests
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from helpers import run_mode
+from helpers.augmentation import augment
+from helpers.synthetic_pets import SyntheticPets
+
+CLASS_NAMES = ("pet", "background", "border")
+CLASSES = len(CLASS_NAMES)
+
+# TFDS has no validation split: it is the last tenth of "train". "test" is for reporting only.
+SPLITS = {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
+
+OXFORD = "oxford_iiit_pet:4.0.0"
+NETWORK_PATIENCE = 4.0  # seconds until a host that does not answer counts as unreachable
+
+
+class Pets(NamedTuple):
+    """An opened data set: its TFDS builder, and its name for titles and results."""
+
+    builder: tfds.core.DatasetBuilder
+    name: str
+
+
+def open_pets(data_dir=None):
+    """Opens the data set that ``PETS_DATA`` asks for, preparing it first where needed.
+
+    - ``auto``: Oxford-IIIT Pet where it is prepared, or where its archives lie in
+      ``downloads/manual``, or where its host answers (a download of 0.8 GB); else drawn pets.
+      Without a network that is decided within 5 seconds.
+    - ``oxford``: the same without the last resort.
+    - ``synthetic``: drawn pets.
+
+    One printed line says what was taken.
+
+    Args:
+        data_dir: TFDS's data folder; None for TFDS's own choice (``TFDS_DATA_DIR``, else
+            ``~/tensorflow_datasets``).
+
+    Returns:
+        Pets.
+
+    Raises:
+        RuntimeError: ``oxford``, and there is neither data nor network; or nothing can be
+            written to the data folder. The message says what to do.
+    """
+    choice = run_mode.data_choice()
+    if choice != "synthetic":
+        builder = tfds.builder(OXFORD, data_dir=data_dir)
+        obtainable = _is_prepared(builder) or _has_archives(builder) or _host_answers(builder)
+        if obtainable:
+            _prepare(builder)
+            pets = Pets(builder, "Oxford-IIIT Pet" + _copies_note(builder))
+            print(f"Data: {pets.name}, from {builder.data_path}")
+            return pets
+        if choice == "oxford":
+            raise RuntimeError(_how_to_get(builder))
+    builder = SyntheticPets(data_dir=data_dir)
+    _prepare(builder)
+    why = "as PETS_DATA asks" if choice == "synthetic" else "no Oxford-IIIT Pet here, no network"
+    print(f"Data: drawn pets (synthetic), {why}. Scores on them say nothing about photographs.")
+    return Pets(builder, "drawn pets (synthetic)")
+
+
+def describe(pets, split, limit=None):
+    """The data source of a split in words, for every title and result.
+
+    Example:
+        ``"Oxford-IIIT Pet, official test split (3,669)"``
+    """
+    words = {"train": "training part", "validation": "validation part", "test": "test split"}
+    official = "official " if split == "test" and pets.name.startswith("Oxford") else ""
+    count = count_examples(pets, split, limit)
+    return f"{pets.name}, {official}{words[split]} ({count:,})"
+
+
+def count_examples(pets, split, limit=None):
+    """The number of examples in a split, or in its first ``limit``."""
+    count = pets.builder.info.splits[_slice(split)].num_examples
+    return count if limit is None else min(count, limit)
+
+
+def load_split(pets, split, size, limit=None):
+    """A split as a cached dataset of (image, mask), in the order of the records.
+
+    Each record is decoded once, resized (which ignores the aspect ratio) and checked. The cache
+    is filled before this function returns, so that a faulty record is named here and not in the
+    middle of a training. It holds uint8: a quarter of the memory of float32.
+
+    The cache is in RAM where it takes less than half of what is free; else it is a temporary
+    file, removed at exit.
+
+    Args:
+        pets: from ``open_pets``.
+        split: ``"train"``, ``"validation"`` (the last tenth of TFDS's train) or ``"test"``.
+        size: int, height and width in pixels.
+        limit: take only the first so many examples.
+
+    Returns:
+        tf.data.Dataset of image (size, size, 3) uint8, 0..255, and mask (size, size, 1) uint8:
+        0 pet, 1 background, 2 border. Cardinality known.
+
+    Raises:
+        ValueError: unknown split, or a record that is corrupt, holds other mask values or a
+            mask of another size than its image; the message names the file.
+    """
+    records = read_records(pets, split, limit)
+    examples = records.map(
+        lambda record: decode(record, size), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    count = count_examples(pets, split, limit)
+    cached = examples.cache(_cache_path(count * size * size * 4))
+    try:
+        for _ in cached.batch(64):
+            pass
+    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
+        raise ValueError(find_fault(pets, split) or str(error)) from None
+    return cached.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def training_batches(dataset, batch_size, seed, augmented=True):
+    """Shuffled, batched, augmented and prefetched: another order and other views every epoch.
+
+    The shuffle spans the whole dataset. Augmentation comes after the cache (before it, every
+    epoch would repeat the first one's views) and works on whole batches. The last batch is kept
+    even where it is smaller.
+
+    Args:
+        dataset: from ``load_split``.
+        batch_size: int.
+        seed: int; the same seed gives the same sequence of epochs.
+        augmented: False leaves the images as they are.
+
+    Returns:
+        tf.data.Dataset of images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8.
+    """
+    batches = dataset.shuffle(len(dataset), seed=seed, reshuffle_each_iteration=True)
+    batches = batches.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
+    if augmented:
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            lambda batch, seed: augment(*batch, seed), num_parallel_calls=tf.data.AUTOTUNE
+        )
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_batches(dataset, batch_size):
+    """Batched and prefetched, in order, nothing dropped. Shapes as in ``training_batches``."""
+    return dataset.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
+        tf.data.AUTOTUNE
+    )
+
+
+def read_records(pets, split, limit=None):
+    """The records of a split with image and mask still as their stored bytes.
+
+    Returns:
+        tf.data.Dataset of dicts: ``image`` and ``segmentation_mask`` (scalar strings: JPEG, PNG),
+        ``file_name``, ``label``, ``species``, ``head_bbox``. In the order of the files.
+    """
+    skip = tfds.decode.SkipDecoding()
+    records = pets.builder.as_dataset(
+        split=_slice(split),
+        decoders={"image": skip, "segmentation_mask": skip},
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    return records if limit is None else records.take(limit)
+
+
+def decode(record, size):
+    """One record as an image and a mask of the network's size.
+
+    Args:
+        record: from ``read_records``.
+        size: int, pixels.
+
+    Returns:
+        image (size, size, 3) uint8, bilinear with antialiasing; mask (size, size, 1) uint8,
+        nearest neighbour, 0 pet, 1 background, 2 border.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that do not decode, a mask of another size than its
+            image, or a mask with values other than 1, 2 and 3.
+    """
+    image = tf.io.decode_jpeg(record["image"], channels=3)
+    mask = tf.io.decode_png(record["segmentation_mask"], channels=1)
+    name = record["file_name"]
+    same_size = tf.reduce_all(tf.shape(image)[:2] == tf.shape(mask)[:2])
+    known = tf.reduce_all((mask >= 1) & (mask <= 3))
+    with tf.control_dependencies(
+        [
+            tf.debugging.Assert(same_size, [name, "mask and image differ in size"]),
+            tf.debugging.Assert(known, [name, "mask values other than 1, 2 and 3"]),
+        ]
+    ):
+        image = tf.image.resize(image, (size, size), method="bilinear", antialias=True)
+    mask = tf.image.resize(mask, (size, size), method="nearest")
+    return tf.cast(tf.round(image), tf.uint8), mask - tf.constant(1, tf.uint8)
+
+
+def find_fault(pets, split):
+    """What is wrong with the first faulty record of a split, in one sentence; None if none is.
+
+    Slow and plain: reads one record at a time.
+    """
+    name = "(none)"
+    records = iter(read_records(pets, split))
+    while True:
+        try:
+            record = next(records)
+        except StopIteration:
+            return None
+        except tf.errors.DataLossError:
+            return (
+                f"The prepared file of split {split!r} in {pets.builder.data_path} is damaged "
+                f"behind the record {name}: delete that folder and run again to prepare it afresh."
+            )
+        name = record["file_name"].numpy().decode()
+        fault = _fault_of(record)
+        if fault:
+            return (
+                f"{name}: {fault}. The data in {pets.builder.data_path} is not the original: "
+                f"delete that folder and run again to prepare it afresh."
+            )
+
+
+def _fault_of(record):
+    try:
+        image = tf.io.decode_jpeg(record["image"], channels=3)
+    except tf.errors.InvalidArgumentError:
+        return "the image does not decode as JPEG"
+    try:
+        mask = tf.io.decode_png(record["segmentation_mask"], channels=1)
+    except tf.errors.InvalidArgumentError:
+        return "the mask does not decode as PNG"
+    if image.shape[:2] != mask.shape[:2]:
+        return (
+            f"the mask is {mask.shape[0]}x{mask.shape[1]}, its image "
+            f"{image.shape[0]}x{image.shape[1]} pixels (height x width); they must be equal"
+        )
+    values = np.unique(mask)
+    if values.min() < 1 or values.max() > 3:
+        return (
+            f"the mask holds the values {values.tolist()}, expected only "
+            f"1 (pet), 2 (background) and 3 (border)"
+        )
+    return None
+
+
+def _slice(split):
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r} is unknown: expected one of {', '.join(SPLITS)}.")
+    return SPLITS[split]
+
+
+def _cache_path(bytes_needed):
+    """An empty string, which means RAM to tf.data, or the path of a temporary file."""
+    if bytes_needed < psutil.virtual_memory().available / 2:
+        return ""
+    folder = tempfile.mkdtemp(prefix="pets_cache_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return f"{folder}/examples"
+
+
+def _is_prepared(builder):
+    return bool(builder.info.splits)
+
+
+def _prepare(builder):
+    if _is_prepared(builder):
+        return
+    # TFDS would first ask Google's bucket, which takes minutes where there is no network.
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except OSError as error:
+        raise RuntimeError(
+            f"{builder.name} could not be prepared in {builder.data_dir} ({error}): free some "
+            f"space, or set TFDS_DATA_DIR to a folder that can be written to, and run again."
+        ) from error
+
+
+def _manual_dir(builder):
+    return tf.io.gfile.join(str(builder._data_dir_root), "downloads", "manual")
+
+
+def _has_archives(builder):
+    names = [info.filename for info in builder.url_infos.values()]
+    return all(tf.io.gfile.exists(tf.io.gfile.join(_manual_dir(builder), n)) for n in names)
+
+
+def _host_answers(builder):
+    """Whether the data's host answers; in a thread, because a name look-up has no time-out."""
+    answered = []
+
+    def ask():
+        try:
+            url = next(iter(builder.url_infos))
+            answered.append(requests.head(url, timeout=NETWORK_PATIENCE).ok)
+        except requests.RequestException:
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(NETWORK_PATIENCE)
+    return any(answered)
+
+
+def _how_to_get(builder):
+    archives = " and ".join(
+        f"{info.filename} ({info.size / 1e6:,.0f} MB, {url})"
+        for url, info in builder.url_infos.items()
+    )
+    return (
+        f"Oxford-IIIT Pet is not prepared in {builder.data_dir} and its host does not answer. "
+        f"Put {archives} into {_manual_dir(builder)} and run again: no network is needed then. "
+        f"Or set PETS_DATA=synthetic to go on with drawn pets."
+    )
+
+
+def _copies_note(builder):
+    """Says so where the prepared photographs are reduced copies: the originals reach 500 pixels
+    and more within any hundred."""
+    records = read_records(Pets(builder, ""), "train", limit=100)
+    longest = max(int(max(tf.io.extract_jpeg_shape(r["image"])[:2])) for r in records)
+    return f", {longest}-px copies" if longest < 400 else ""

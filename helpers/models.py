@@ -1,0 +1,126 @@
+"""Segmentation networks as Keras functional graphs. No input/output, no training, no data.
+
+Every model takes raw pixels (0..255): its first layer does the scaling, so that nobody can scale
+wrongly. Every model gives float32 logits whatever the precision policy: a softmax over float16
+logits overflows.
+"""
+
+import keras
+from keras import layers
+
+# Keras's default of 0.99 needs hundreds of steps before the running averages that evaluation
+# uses have caught up; a short training then looks broken although its loss is fine.
+BATCH_NORM_MOMENTUM = 0.9
+
+
+def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
+    """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597).
+
+    Two differences from the paper: convolutions are padded, so that the mask comes out at the
+    size of the image, and batch normalization stands between convolution and ReLU.
+
+    Args:
+        input_size: int or (height, width), pixels; each side divisible by ``2**depth``.
+        classes: number of output channels (logits).
+        width: channels of the first stage; each stage down doubles them. 64 in the paper.
+        depth: number of poolings. 4 in the paper; with ``width=64`` that gives its 31 million
+            parameters.
+        skip_connections: False leaves out the copies from encoder to decoder, to show what they
+            are for. Everything else stays.
+
+    Returns:
+        keras.Model: images (B, H, W, 3), any dtype, 0..255 -> logits (B, H, W, classes) float32.
+
+    Raises:
+        ValueError: a side does not divide by ``2**depth``, or a count is below 1.
+    """
+    height, width_px = _checked_size(input_size, depth)
+    _check_counts(classes=classes, width=width, depth=depth)
+    images = keras.Input((height, width_px, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
+
+    skips = []
+    for stage in range(depth):  # the left arm of the U
+        x = double_convolution(x, width * 2**stage, name=f"down_{stage + 1}")
+        skips.append(x)
+        x = layers.MaxPooling2D(2, name=f"down_{stage + 1}_pool")(x)
+
+    x = double_convolution(x, width * 2**depth, name="bottleneck")
+
+    for stage in reversed(range(depth)):  # the right arm
+        name = f"up_{stage + 1}"
+        x = layers.Conv2DTranspose(width * 2**stage, 2, strides=2, name=f"{name}_transpose")(x)
+        if skip_connections:
+            x = layers.Concatenate(name=f"{name}_skip")([skips[stage], x])
+        x = double_convolution(x, width * 2**stage, name=name)
+
+    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
+    return keras.Model(images, logits, name="unet")
+
+
+def double_convolution(x, channels, name):
+    """Twice: 3x3 convolution, batch normalization, ReLU. (B, H, W, C) -> (B, H, W, channels)."""
+    for i in (1, 2):
+        x = layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            use_bias=False,  # batch normalization has its own
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{i}",
+        )(x)
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{i}")(x)
+        x = layers.ReLU(name=f"{name}_relu{i}")(x)
+    return x
+
+
+def upsample(filters, size, apply_dropout=False, name=None):
+    """The decoder block of pix2pix (Isola et al., CVPR 2017, https://arxiv.org/abs/1611.07004).
+
+    The same layers as ``tensorflow_examples.models.pix2pix.pix2pix.upsample(filters, size)``,
+    which is on no package index; a parity test compares the two where that package is installed.
+
+    Args:
+        filters: output channels.
+        size: kernel size of the transposed convolution.
+        apply_dropout: adds a dropout of 0.5.
+
+    Returns:
+        keras.Sequential: (B, H, W, C) -> (B, 2H, 2W, filters).
+    """
+    block = keras.Sequential(name=name)
+    block.add(
+        layers.Conv2DTranspose(
+            filters,
+            size,
+            strides=2,
+            padding="same",
+            kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
+            use_bias=False,
+        )
+    )
+    block.add(layers.BatchNormalization())
+    if apply_dropout:
+        block.add(layers.Dropout(0.5))
+    block.add(layers.ReLU())
+    return block
+
+
+def _checked_size(input_size, depth):
+    height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
+    step = 2**depth
+    for side in (height, width):
+        if side < step or side % step:
+            below = max(step, side // step * step)
+            raise ValueError(
+                f"input_size {height}x{width} does not fit a U-Net of depth {depth}: each of its "
+                f"{depth} poolings halves the image, so both sides must be multiples of {step}, "
+                f"such as {below} or {below + step}."
+            )
+    return height, width
+
+
+def _check_counts(**counts):
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: expected a whole number of at least 1.")

@@ -1,0 +1,78 @@
+"""How long a run is, which data it takes and what it is seeded with.
+
+The only module that reads the environment. Two variables, both optional:
+
+- ``PETS_PROFILE``: ``full`` (what the README reports), ``quick`` (minutes on a laptop) or
+  ``smoke`` (seconds, for tests). Default: ``full`` where there is a GPU, else ``quick``.
+- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.data.open_pets``.
+"""
+
+import os
+
+# TensorFlow's start-up log is about drivers and CPU flags; it hides what matters to a reader.
+# It is read when TensorFlow is first imported, so this module comes before it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+
+PROFILES = ("full", "quick", "smoke")
+DATA_CHOICES = ("auto", "oxford", "synthetic")
+
+
+def profile():
+    """The run's length, ``"full"``, ``"quick"`` or ``"smoke"``.
+
+    Raises:
+        ValueError: ``PETS_PROFILE`` is something else.
+    """
+    default = "full" if has_gpu() else "quick"
+    return _read("PETS_PROFILE", default, PROFILES)
+
+
+def data_choice():
+    """Which data to take, ``"auto"``, ``"oxford"`` or ``"synthetic"``.
+
+    Raises:
+        ValueError: ``PETS_DATA`` is something else.
+    """
+    return _read("PETS_DATA", "auto", DATA_CHOICES)
+
+
+def pick(*, full, quick, smoke):
+    """The value for this run's profile. Keeps the published value (``full``) in sight.
+
+    Example:
+        ``epochs = pick(full=60, quick=12, smoke=1)``
+    """
+    return {"full": full, "quick": quick, "smoke": smoke}[profile()]
+
+
+def has_gpu():
+    """True where Keras's backend sees a GPU."""
+    return bool(keras.distribution.list_devices("gpu"))
+
+
+def set_seed(seed, deterministic=False):
+    """Seeds Python, NumPy, Keras and its backend. Call it before each model is built.
+
+    Args:
+        seed: int.
+        deterministic: also ask TensorFlow for deterministic kernels. On a CPU it costs little;
+            on a GPU a few operations have no deterministic kernel and will raise.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def _read(variable, default, allowed):
+    # An empty value means "not set": that is how shells and CI systems blank a variable.
+    value = os.environ.get(variable) or default
+    if value not in allowed:
+        raise ValueError(
+            f"{variable}={value!r} is unknown: set it to {', '.join(allowed[:-1])} or "
+            f"{allowed[-1]}, or leave it unset."
+        )
+    return value

@@ -1,0 +1,109 @@
+"""Precision by device, and one way to fit a model: schedule, optimizer, callbacks."""
+
+import shutil
+from pathlib import Path
+
+import keras
+
+from helpers import run_mode
+
+
+def set_precision():
+    """Sets Keras's precision policy for the device at hand and returns its name.
+
+    ``mixed_float16`` on NVIDIA GPUs with compute capability 7.0 or more (T4: 7.5), whose tensor
+    cores it keeps busy; ``float32`` elsewhere: on a CPU float16 is emulated and several times
+    slower. Loss scaling is Keras's own: ``compile`` adds it under ``mixed_float16``.
+    """
+    policy = "mixed_float16" if _has_tensor_cores() else "float32"
+    keras.config.set_dtype_policy(policy)
+    return policy
+
+
+def cosine_schedule(peak, steps):
+    """Learning rate: linear warm-up over the first twentieth, then half a cosine to zero."""
+    warmup = max(1, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=peak / 10,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=peak,
+        warmup_steps=warmup,
+    )
+
+
+def fit(model, train, validation, *, epochs, loss, metric, learning_rate, run_dir, verbose=2):
+    """Compiles and trains a model, and leaves it with the weights of its best epoch.
+
+    AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
+    ``metric``. The run folder is made afresh and gets ``best.keras``, ``log.csv`` (one line an
+    epoch) and ``backup/``, which stays there if the loss becomes NaN.
+
+    Args:
+        model: a Keras model that gives logits.
+        train, validation: datasets of (images, masks) batches; ``len(train)`` steps an epoch.
+        epochs: int.
+        loss: a Keras loss on logits.
+        metric: a Keras metric on logits; higher is better.
+        learning_rate: the schedule's peak.
+        run_dir: folder of this run.
+        verbose: as in ``model.fit``; 2 prints one line an epoch.
+
+    Returns:
+        dict: lists by epoch: ``loss``, ``val_loss``, the metric, and the pixel accuracy.
+
+    Raises:
+        RuntimeError: the loss became NaN or infinite.
+    """
+    schedule = cosine_schedule(learning_rate, epochs * len(train))
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
+        loss=loss,
+        metrics=[metric, accuracy],
+    )
+    run_dir = _fresh_folder(run_dir)
+    best = run_dir / "best.keras"
+    history = model.fit(
+        train,
+        validation_data=validation,
+        epochs=epochs,
+        verbose=verbose,
+        callbacks=[
+            keras.callbacks.ModelCheckpoint(
+                best, monitor=f"val_{metric.name}", mode="max", save_best_only=True
+            ),
+            keras.callbacks.CSVLogger(run_dir / "log.csv"),
+            keras.callbacks.BackupAndRestore(run_dir / "backup", double_checkpoint=True),
+            # raise_error leaves the backup in place; without it Keras deletes it.
+            keras.callbacks.TerminateOnNaN(raise_error=True),
+        ],
+    )
+    model.load_weights(best)
+    return history.history
+
+
+def _fresh_folder(path):
+    path = Path(path)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def _has_tensor_cores():
+    if not run_mode.has_gpu():
+        return False
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        major, _ = tf.config.experimental.get_device_details(gpu).get(
+            "compute_capability", (0, 0)
+        )
+        return major >= 7
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return float(getattr(jax.devices("gpu")[0], "compute_capability", 0)) >= 7.0
+    import torch
+
+    return torch.cuda.get_device_capability()[0] >= 7
