@@ -31,7 +31,19 @@ def cosine_schedule(peak, steps):
     )
 
 
-def fit(model, train, validation, *, epochs, loss, metric, learning_rate, run_dir, verbose=2):
+def fit(
+    model,
+    train,
+    validation,
+    *,
+    epochs,
+    loss,
+    metric,
+    learning_rate,
+    run_dir,
+    jit_compile="auto",
+    verbose=2,
+):
     """Compiles and trains a model, and leaves it with the weights of its best epoch.
 
     AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
@@ -46,6 +58,7 @@ def fit(model, train, validation, *, epochs, loss, metric, learning_rate, run_di
         metric: a Keras metric on logits; higher is better.
         learning_rate: the schedule's peak.
         run_dir: folder of this run.
+        jit_compile: as in ``model.compile``; "auto" is XLA on a GPU, none on a CPU.
         verbose: as in ``model.fit``; 2 prints one line an epoch.
 
     Returns:
@@ -60,6 +73,7 @@ def fit(model, train, validation, *, epochs, loss, metric, learning_rate, run_di
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
         loss=loss,
         metrics=[metric, accuracy],
+        jit_compile=jit_compile,
     )
     run_dir = _fresh_folder(run_dir)
     best = run_dir / "best.keras"
@@ -67,6 +81,7 @@ def fit(model, train, validation, *, epochs, loss, metric, learning_rate, run_di
         train,
         validation_data=validation,
         epochs=epochs,
+        shuffle=False,  # the dataset does that itself
         verbose=verbose,
         callbacks=[
             keras.callbacks.ModelCheckpoint(
