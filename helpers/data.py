@@ -17,11 +17,10 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from helpers import run_mode
+from helpers import CLASS_NAMES, run_mode
 from helpers.augmentation import augment
 from helpers.synthetic_pets import SyntheticPets
 
-CLASS_NAMES = ("pet", "background", "border")
 CLASSES = len(CLASS_NAMES)
 
 # TFDS has no validation split: it is the last tenth of "train". "test" is for reporting only.

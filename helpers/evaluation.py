@@ -12,6 +12,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from helpers import CLASS_NAMES
+
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
@@ -36,8 +38,7 @@ def confusion_matrix(y_true, y_pred, classes):
     for name, ids in (("truth", y_true), ("prediction", y_pred)):
         if ids.size and (ids.min() < 0 or ids.max() >= classes):
             raise ValueError(
-                f"The {name} holds class ids {ids.min()}..{ids.max()}: "
-                f"expected 0..{classes - 1}."
+                f"The {name} holds class ids {ids.min()}..{ids.max()}: expected 0..{classes - 1}."
             )
     pairs = y_true.astype(np.int64).ravel() * classes + y_pred.astype(np.int64).ravel()
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -121,7 +122,7 @@ def result(matrix, *, images, input_size, data_source, settings, seed, **more):
         **scores(matrix),
         "dice_border_as_pet": scores(border_as_pet(matrix))["dice"][0],
         "confusion_matrix": matrix.tolist(),
-        "classes": ["pet", "background", "border"],
+        "classes": list(CLASS_NAMES),
         "protocol": (
             "Every pixel of every image counts once, border included as a class of its own, at "
             "the network's input size; masks resized by nearest neighbour; scores pooled over "

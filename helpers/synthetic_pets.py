@@ -164,7 +164,7 @@ def new_layers(size, colour):
 
 
 def draw(layers, outline, colour, grain=0, rim=3, depth=0):
-    """Draws an outline (N, 2) in pixels; ``rim`` is the width of its low edge, ``depth`` its level.
+    """Draws an outline (N, 2) in pixels; ``rim`` is its low edge's width, ``depth`` its level.
 
     Without a rim the shape is a flat mark on what is below it.
     """
@@ -294,7 +294,9 @@ THINGS = {
         ("bright", 0, rectangle(0, -0.16, 0.58, 0.48)),
     ],
     "tree": [("wood", 100, limb((0, 0), (0.05, -1), (0, -1.6), 0.14, 0.09))]
-    + [("leaf", 130, ellipse(x, y, 0.6, 0.45)) for x, y in ((-0.4, -1.7), (0.4, -1.75), (0, -2.1))],
+    + [
+        ("leaf", 130, ellipse(x, y, 0.6, 0.45)) for x, y in ((-0.4, -1.7), (0.4, -1.75), (0, -2.1))
+    ],
     "bush": [("leaf", 130, ellipse(x, -0.3, 0.45, 0.4)) for x in (-0.35, 0.35, 0)],
     "fence": [("wood", 0, rectangle(0, -0.5, 3.6, 0.14))]
     + [("straw", 60, BOARD + (x, 0)) for x in np.arange(-5, 5) * 0.34],
@@ -401,7 +403,7 @@ def lay_floor(scene, rng, palette, size, horizon):
 
 
 class Pose(NamedTuple):
-    """A body in head radii, its feet at y = 0: parts behind the head, head's place, parts before it."""
+    """A body in head radii, feet at y = 0: parts behind the head, head's place, parts before it."""
 
     body: list
     head: tuple
@@ -551,7 +553,9 @@ def paint_fur(rng, picture, parts, coat, scale):
     colour, height, grain = (image.reduce(2) for image in images)
     silhouette = silhouette.reduce(2)
     strands = np.clip(texture(rng, picture.size, (1.3, 6)), -1.8, 1.8)
-    light = round_light(height, 0.12 * scale) * (0.35 + 0.65 * round_light(silhouette, 0.3 * scale))
+    light = round_light(height, 0.12 * scale) * (
+        0.35 + 0.65 * round_light(silhouette, 0.3 * scale)
+    )
     light += 0.07 * strands + 0.04 * texture(rng, picture.size, (14, 20))
     fur = lit(add_marks(rng, colour, grain, coat, scale), light)
     picture.paste(fur, (0, 0), fur_edge(silhouette, strands, coat.tuft))

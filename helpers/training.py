@@ -111,9 +111,7 @@ def _has_tensor_cores():
         import tensorflow as tf
 
         gpu = tf.config.list_physical_devices("GPU")[0]
-        major, _ = tf.config.experimental.get_device_details(gpu).get(
-            "compute_capability", (0, 0)
-        )
+        major, _ = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
         return major >= 7
     if keras.backend.backend() == "jax":
         import jax

@@ -1,4 +1,4 @@
-"""Figures: arrays in, a matplotlib ``Figure`` out. Nothing is shown, predicted or saved on the way.
+"""Figures: arrays in, a matplotlib ``Figure`` out. Nothing is shown, predicted or saved.
 
 What every function takes (anything ``np.asarray`` does: arrays, lists, tensors), unchanged by it:
 
@@ -25,7 +25,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
-CLASS_NAMES = ("pet", "background", "border")
+from helpers import CLASS_NAMES
+
 # Viridis at 0, 0.5 and 1: purple, teal, yellow. Dark, medium, light: they hold up in grey too.
 CLASS_COLORS = ((68, 1, 84), (32, 144, 140), (253, 231, 36))
 ERROR_COLOR = (176, 16, 48)  # dark red; it is drawn on a lightened photo, so grey shows it too
@@ -80,7 +81,11 @@ def plot_samples(images, masks, *, source, names=None):
     """
     images, masks = _check_batch(images, masks, names)
     overlays = [overlay(image, mask) for image, mask in zip(images, masks)]
-    columns = [("Image", images, names), ("Mask", _paint(masks), None), ("Overlay", overlays, None)]
+    columns = [
+        ("Image", images, names),
+        ("Mask", _paint(masks), None),
+        ("Overlay", overlays, None),
+    ]
     return _picture_grid(columns, source)
 
 

@@ -75,7 +75,10 @@ def test_features_are_those_of_the_real_builder(builder, tmp_path):
 
 
 def test_split_sizes(splits):
-    assert {name: len(examples) for name, examples in splits.items()} == {"train": 400, "test": 100}
+    assert {name: len(examples) for name, examples in splits.items()} == {
+        "train": 400,
+        "test": 100,
+    }
 
 
 def test_file_names_are_unique_over_the_splits_and_name_the_breed(splits):

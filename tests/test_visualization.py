@@ -276,7 +276,9 @@ def test_hero_has_three_columns_and_the_legend():
 
 
 def test_comparison_shows_each_model_with_its_dice():
-    fig = viz.plot_comparison(IMAGES, MASKS, {"a": SHIFTED, "b": MASKS}, source=SOURCE, names=NAMES)
+    fig = viz.plot_comparison(
+        IMAGES, MASKS, {"a": SHIFTED, "b": MASKS}, source=SOURCE, names=NAMES
+    )
     assert [ax.get_title() for ax in fig.axes[:4]] == ["Input", "Ground truth", "a", "b"]
     dice = viz._dice(MASKS[0, ..., 0], SHIFTED[0, ..., 0]).mean()
     assert fig.axes[2].get_xlabel() == f"mean Dice {dice:.2f}" != "mean Dice 1.00"

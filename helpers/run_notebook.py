@@ -1,0 +1,91 @@
+"""Runs notebooks from top to bottom without a browser, printing what they print as they do.
+
+    python -m helpers.run_notebook notebooks/03_unet_from_scratch.ipynb
+    python -m helpers.run_notebook --save notebooks/*.ipynb
+    python -m helpers.run_notebook --scrub notebooks/*.ipynb
+
+The kernel is this Python, its folder the notebook's. ``--save`` writes the outputs into the
+notebook once it has run to its end; ``--scrub`` runs nothing and tidies notebooks for a commit.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class PrintingClient(NotebookClient):
+    """Prints a cell's text output while the cell still runs: nbclient itself stays silent."""
+
+    def output(self, outputs, message, display_id, cell_index):
+        content = message["content"]
+        if message["msg_type"] == "stream" and content["name"] == "stdout":
+            print(content["text"], end="", flush=True)
+        return super().output(outputs, message, display_id, cell_index)
+
+
+def run(path):
+    """Runs a notebook and returns it with its outputs; the file is left as it is.
+
+    Args:
+        path: of an .ipynb file.
+
+    Returns:
+        nbformat.NotebookNode.
+
+    Raises:
+        CellExecutionError: a cell raised; its message holds the cell and the traceback.
+        DeadKernelError: the kernel died, mostly for want of memory.
+    """
+    path = Path(path)
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.kernelspec = KERNEL
+    client = PrintingClient(
+        notebook,
+        timeout=None,  # a training takes as long as it takes
+        resources={"metadata": {"path": str(path.parent)}},
+        record_timing=False,
+    )
+    return client.execute()
+
+
+def scrub(notebook):
+    """Takes out what differs from machine to machine: stderr, and metadata of kernel and editor."""
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({})
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    return notebook
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m helpers.run_notebook", description=__doc__)
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--save", action="store_true", help="keep the outputs in the notebook")
+    parser.add_argument("--scrub", action="store_true", help="tidy for a commit; runs nothing")
+    arguments = parser.parse_args()
+    for path in arguments.notebooks:
+        if not path.is_file():
+            parser.error(f"{path} is no file: expected the path of an .ipynb notebook.")
+        if arguments.scrub:
+            nbformat.write(scrub(nbformat.read(path, as_version=4)), path)
+            continue
+        print(f"Running {path}", flush=True)
+        try:
+            notebook = run(path)
+        except CellExecutionError as error:
+            sys.exit(f"{path} stopped at an error:\n{error}")
+        except DeadKernelError:
+            sys.exit(f"{path}: the kernel died. Mostly that is memory: close other programs.")
+        if arguments.save:
+            nbformat.write(scrub(notebook), path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The notebooks as files: complete, executed, clean. That they run is tested by nbval itself."""
+
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [out for cell in code_cells(notebook) for out in cell.outputs]
+
+
+def run_pytest(*arguments):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_nbval_collects_every_notebook():
+    collected = run_pytest("--collect-only", "-q").stdout
+    found = set(re.findall(r"^notebooks/(.+?\.ipynb)::", collected, re.MULTILINE))
+    assert NOTEBOOKS and found == {path.name for path in NOTEBOOKS}
+
+
+def test_cells_have_a_time_out(pytestconfig):
+    assert float(pytestconfig.getoption("nbval_cell_timeout")) <= 180
+
+
+@pytest.mark.parametrize(
+    "death", ["os.kill(os.getpid(), 9)", "os._exit(0)"], ids=["killed", "exited"]
+)
+def test_a_dead_kernel_fails_at_once(tmp_path, death):
+    cells = [nbformat.v4.new_code_cell(code) for code in (f"import os\n{death}", "1 + 1")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "dies.ipynb")
+    start = time.monotonic()
+    ran = run_pytest("-c", ROOT / "pyproject.toml", "-p", "conftest", tmp_path / "dies.ipynb")
+    assert ran.returncode == 1 and "kernel died" in ran.stdout, ran.stdout
+    assert "2 failed" in ran.stdout
+    assert time.monotonic() - start < 60  # the time-out of one cell alone is 180
+
+
+def test_committed_executed_from_top_to_bottom(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+    assert not [out for out in outputs(notebook) if out.output_type == "error"]
+
+
+def test_committed_clean(path, notebook):
+    assert not [out for out in outputs(notebook) if out.get("name") == "stderr"]
+    assert not re.search(r"(/home/|/root/|/tmp/|/work/|/Users/|[A-Z]:\\\\)", path.read_text())
+
+
+def test_committed_pictures_show_drawn_pets(notebook):
+    text = "".join(out.get("text", "") for out in outputs(notebook))
+    assert "Data: drawn pets (synthetic)" in text
+    assert "Oxford-IIIT Pet," not in text
+
+
+def test_one_title_and_short_cells(notebook):
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    titles = [line for text in prose for line in text.splitlines() if line.startswith("# ")]
+    assert len(titles) == 1
+    assert max(len(cell.source.splitlines()) for cell in code_cells(notebook)) <= 30
+
+
+def test_opens_in_colab_from_the_repository(path, notebook):
+    place = REPOSITORY.removeprefix("https://github.com/")
+    link = f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{path.name}"
+    assert f"]({link})" in notebook.cells[0].source
+    assert f"]({link})" in (ROOT / "README.md").read_text()
+    setup = code_cells(notebook)[0].source
+    assert "google.colab" in setup and f'"{REPOSITORY}"' in setup
