@@ -7,13 +7,16 @@ The only module that reads the environment. Two variables, both optional:
 - ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.data.open_pets``.
 """
 
+import logging
 import os
 
 # TensorFlow's start-up log is about drivers and CPU flags; it hides what matters to a reader.
-# It is read when TensorFlow is first imported, so this module comes before it.
+# The variable is read when TensorFlow is first imported, so this module comes before it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: E402
+import keras
+
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 PROFILES = ("full", "quick", "smoke")
 DATA_CHOICES = ("auto", "oxford", "synthetic")

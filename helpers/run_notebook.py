@@ -10,6 +10,7 @@ notebook once it has run to its end; ``--scrub`` runs nothing and tidies noteboo
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -51,17 +52,34 @@ def run(path):
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,
     )
-    return client.execute()
+    # The kernel's own stderr holds TensorFlow's start-up log, and the reason if the kernel dies.
+    with tempfile.TemporaryFile() as log:
+        try:
+            return client.execute(stderr=log)
+        except DeadKernelError:
+            log.seek(0)
+            raise DeadKernelError(log.read().decode(errors="replace")[-2000:]) from None
 
 
 def scrub(notebook):
-    """Takes out what differs from machine to machine: stderr, and metadata of kernel and editor."""
+    """Takes out what is the machine's: stderr, and metadata of kernel and editor."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = _joined([out for out in cell.outputs if out.get("name") != "stderr"])
     return notebook
+
+
+def _joined(outputs):
+    """One text output for each run of them: a long training prints in many pieces."""
+    joined = []
+    for out in outputs:
+        if joined and out.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += out.text
+        else:
+            joined.append(out)
+    return joined
 
 
 def main():
@@ -81,8 +99,11 @@ def main():
             notebook = run(path)
         except CellExecutionError as error:
             sys.exit(f"{path} stopped at an error:\n{error}")
-        except DeadKernelError:
-            sys.exit(f"{path}: the kernel died. Mostly that is memory: close other programs.")
+        except DeadKernelError as error:
+            sys.exit(
+                f"{error}\n{path}: the kernel died. If nothing above says why, it was memory: "
+                f"close other programs."
+            )
         if arguments.save:
             nbformat.write(scrub(notebook), path)
 

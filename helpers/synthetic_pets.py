@@ -403,7 +403,7 @@ def lay_floor(scene, rng, palette, size, horizon):
 
 
 class Pose(NamedTuple):
-    """A body in head radii, feet at y = 0: parts behind the head, head's place, parts before it."""
+    """A body in head radii, feet at y = 0: parts behind the head, its place, parts before it."""
 
     body: list
     head: tuple

@@ -54,13 +54,13 @@ def test_prints_while_the_cell_still_runs(write, monkeypatch, tmp_path):
 
 
 def test_leaves_the_file_alone_unless_told_to_save(write, monkeypatch):
-    path = write("print('hello')\nimport sys\nprint('noise', file=sys.stderr)")
+    path = write("import sys\nprint('hello')\nprint('noise', file=sys.stderr)\nprint('again')")
     before = path.read_bytes()
     call(monkeypatch, path)
     assert path.read_bytes() == before
     call(monkeypatch, "--save", path)
     (cell,) = nbformat.read(path, as_version=4).cells
-    assert [out.text for out in cell.outputs] == ["hello\n"]  # without the noise
+    assert [out.text for out in cell.outputs] == ["hello\nagain\n"]  # without the noise
     assert cell.execution_count == 1
 
 
