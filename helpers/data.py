@@ -56,8 +56,9 @@ def open_pets(data_dir=None):
         Pets.
 
     Raises:
-        RuntimeError: ``oxford``, and there is neither data nor network; or nothing can be
-            written to the data folder. The message says what to do.
+        RuntimeError: ``oxford``, and there is neither data nor network; or the download fails,
+            also with ``auto``; or nothing can be written to the data folder. The message says
+            what to do.
     """
     choice = run_mode.data_choice()
     if choice != "synthetic":
@@ -72,7 +73,8 @@ def open_pets(data_dir=None):
             raise RuntimeError(_how_to_get(builder))
     builder = SyntheticPets(data_dir=data_dir)
     _prepare(builder)
-    why = "as PETS_DATA asks" if choice == "synthetic" else "no Oxford-IIIT Pet here, no network"
+    missing = "Oxford-IIIT Pet is not here and its host does not answer"
+    why = "as PETS_DATA asks" if choice == "synthetic" else missing
     print(f"Data: drawn pets (synthetic), {why}. Scores on them say nothing about photographs.")
     return Pets(builder, "drawn pets (synthetic)")
 
@@ -91,6 +93,7 @@ def describe(pets, split, limit=None):
 
 def count_examples(pets, split, limit=None):
     """The number of examples in a split, or in its first ``limit``."""
+    _check_limit(limit)
     count = pets.builder.info.splits[_slice(split)].num_examples
     return count if limit is None else min(count, limit)
 
@@ -109,41 +112,47 @@ def load_split(pets, split, size, limit=None):
         pets: from ``open_pets``.
         split: ``"train"``, ``"validation"`` (the last tenth of TFDS's train) or ``"test"``.
         size: int, height and width in pixels.
-        limit: take only the first so many examples.
+        limit: take only the first so many examples, 1 or more; None for all.
 
     Returns:
         tf.data.Dataset of image (size, size, 3) uint8, 0..255, and mask (size, size, 1) uint8:
         0 pet, 1 background, 2 border. Cardinality known.
 
     Raises:
-        ValueError: unknown split, or a record that is corrupt, holds other mask values or a
-            mask of another size than its image; the message names the file.
+        ValueError: unknown split, a size or limit below 1, prepared files that are damaged or
+            gone, or a record that is corrupt, holds other mask values or a mask of another size
+            than its image; the message names the file.
     """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"size={size!r}: expected a whole number of pixels, 1 or more.")
     records = read_records(pets, split, limit)
     examples = records.map(
         lambda record: decode(record, size), num_parallel_calls=tf.data.AUTOTUNE
     )
     count = count_examples(pets, split, limit)
-    cached = examples.cache(_cache_path(count * size * size * 4))
     try:
-        for _ in cached.batch(64):
-            pass
-    except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-        raise ValueError(find_fault(pets, split) or str(error)) from None
+        cached = _cached(examples, count * size * size * 4)
+    except tf.errors.OpError:
+        fault = find_fault(pets, split)
+        if fault is None:  # not the data: the cache's disk is full, for one
+            raise
+        raise ValueError(fault) from None
     return cached.apply(tf.data.experimental.assert_cardinality(count))
 
 
 def training_batches(dataset, batch_size, seed, augmented=True):
     """Shuffled, batched, augmented and prefetched: another order and other views every epoch.
 
-    The shuffle spans the whole dataset. Augmentation comes after the cache (before it, every
-    epoch would repeat the first one's views) and works on whole batches. The last batch is kept
-    even where it is smaller.
+    The shuffle spans the whole dataset and so holds it in RAM while an epoch runs: no second copy
+    where the cache is in RAM, but all of it where the cache is a file. Augmentation comes after
+    the cache (before it, every epoch would repeat the first one's views) and works on whole
+    batches. The last batch is kept even where it is smaller.
 
     Args:
         dataset: from ``load_split``.
         batch_size: int.
-        seed: int; the same seed gives the same sequence of epochs.
+        seed: int; the same seed, after the same ``run_mode.set_seed`` (TensorFlow mixes the two),
+            gives the same sequence of epochs.
         augmented: False leaves the images as they are.
 
     Returns:
@@ -173,6 +182,7 @@ def read_records(pets, split, limit=None):
         tf.data.Dataset of dicts: ``image`` and ``segmentation_mask`` (scalar strings: JPEG, PNG),
         ``file_name``, ``label``, ``species``, ``head_bbox``. In the order of the files.
     """
+    _check_limit(limit)
     skip = tfds.decode.SkipDecoding()
     records = pets.builder.as_dataset(
         split=_slice(split),
@@ -225,10 +235,11 @@ def find_fault(pets, split):
             record = next(records)
         except StopIteration:
             return None
-        except tf.errors.DataLossError:
+        except tf.errors.OpError:
             return (
-                f"The prepared file of split {split!r} in {pets.builder.data_path} is damaged "
-                f"behind the record {name}: delete that folder and run again to prepare it afresh."
+                f"The prepared file of split {split!r} in {pets.builder.data_path} is damaged or "
+                f"incomplete behind the record {name}: delete that folder and run again to "
+                f"prepare it afresh."
             )
         name = record["file_name"].numpy().decode()
         fault = _fault_of(record)
@@ -262,19 +273,28 @@ def _fault_of(record):
     return None
 
 
+def _check_limit(limit):
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit!r}: expected 1 or more examples, or None for all.")
+
+
 def _slice(split):
     if split not in SPLITS:
         raise ValueError(f"split={split!r} is unknown: expected one of {', '.join(SPLITS)}.")
     return SPLITS[split]
 
 
-def _cache_path(bytes_needed):
-    """An empty string, which means RAM to tf.data, or the path of a temporary file."""
+def _cached(examples, bytes_needed):
+    """The same examples, decoded here and now: kept in RAM, or in a file where RAM is short."""
     if bytes_needed < psutil.virtual_memory().available / 2:
-        return ""
+        cached = examples.cache()
+        for _ in cached.batch(64):
+            pass
+        return cached
     folder = tempfile.mkdtemp(prefix="pets_cache_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return f"{folder}/examples"
+    examples.save(folder)  # cache(filename) warns of a truncated cache even when all is read
+    return tf.data.Dataset.load(folder)
 
 
 def _is_prepared(builder):
@@ -284,19 +304,34 @@ def _is_prepared(builder):
 def _prepare(builder):
     if _is_prepared(builder):
         return
-    # TFDS would first ask Google's bucket, which takes minutes where there is no network.
+    # TFDS may first ask Google's bucket, which takes minutes where there is no network.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     try:
         builder.download_and_prepare(download_config=config)
-    except OSError as error:
+    except Exception as error:  # TFDS's own errors share no base class, and some are private
+        cause = error.__cause__ or error
+        downloading = isinstance(cause, requests.RequestException)  # an OSError too
+        if isinstance(cause, (OSError, tf.errors.OpError)) and not downloading:
+            remedy = (
+                "Free some space, or set TFDS_DATA_DIR to a folder that can be written to, and "
+                "run again."
+            )
+        elif builder.url_infos:
+            remedy = _other_ways(builder)
+        else:
+            raise
         raise RuntimeError(
-            f"{builder.name} could not be prepared in {builder.data_dir} ({error}): free some "
-            f"space, or set TFDS_DATA_DIR to a folder that can be written to, and run again."
+            f"{builder.name} could not be prepared in {builder.data_dir} "
+            f"({type(error).__name__}: {error}). {remedy}"
         ) from error
+    if not _is_prepared(builder):  # TFDS takes any folder of that name for a prepared data set
+        raise RuntimeError(
+            f"{builder.data_dir} is there but holds no prepared data: delete it and run again."
+        )
 
 
 def _manual_dir(builder):
-    return tf.io.gfile.join(str(builder._data_dir_root), "downloads", "manual")
+    return tf.io.gfile.join(str(builder.data_dir_root), "downloads", "manual")
 
 
 def _has_archives(builder):
@@ -322,12 +357,18 @@ def _host_answers(builder):
 
 
 def _how_to_get(builder):
+    return (
+        f"Oxford-IIIT Pet is not prepared in {builder.data_dir} and its host does not answer. "
+        f"{_other_ways(builder)}"
+    )
+
+
+def _other_ways(builder):
     archives = " and ".join(
         f"{info.filename} ({info.size / 1e6:,.0f} MB, {url})"
         for url, info in builder.url_infos.items()
     )
     return (
-        f"Oxford-IIIT Pet is not prepared in {builder.data_dir} and its host does not answer. "
         f"Put {archives} into {_manual_dir(builder)} and run again: no network is needed then. "
         f"Or set PETS_DATA=synthetic to go on with drawn pets."
     )

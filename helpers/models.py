@@ -12,6 +12,16 @@ from keras import layers
 # uses have caught up; a short training then looks broken although its loss is fine.
 BATCH_NORM_MOMENTUM = 0.9
 
+# The maps of MobileNetV2 that a decoder takes up, from 1/2 to 1/32 of the image's size.
+TAPS = (
+    "block_1_expand_relu",
+    "block_3_expand_relu",
+    "block_6_expand_relu",
+    "block_13_expand_relu",
+    "block_16_project",
+)
+DECODERS = {"light": (128, 96, 64, 32), "pix2pix": (512, 256, 128, 64)}
+
 
 def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
     """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597).
@@ -58,20 +68,96 @@ def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
     return keras.Model(images, logits, name="unet")
 
 
+def mobilenetv2_unet(
+    input_size=128, classes=3, *, alpha=1.0, weights="imagenet", decoder="light", widths=None
+):
+    """U-Net whose encoder is MobileNetV2 (Sandler et al., CVPR 2018,
+    https://arxiv.org/abs/1801.04381).
+
+    The encoder is one layer of the model: ``model.get_layer("encoder").trainable = False``
+    freezes it. Its batch normalization always uses the averages that it came with, also while it
+    is trained: with MobileNetV2's momentum of 0.999, new ones would take thousands of steps.
+
+    Args:
+        input_size: int or (height, width), pixels; each side divisible by 32.
+        classes: number of output channels (logits).
+        alpha: width of the encoder: 1.0, or 0.35, 0.5, 0.75, 1.3, 1.4.
+        weights: of the encoder: ``"imagenet"``, None for random ones, or the path of a file.
+        decoder: ``"pix2pix"``, the TensorFlow tutorial's, is made of transposed convolutions.
+            ``"light"`` squeezes the encoder's maps by 1x1 convolutions, enlarges by repeating
+            pixels and has one 3x3 convolution a level: fewer parameters, and more accurate.
+        widths: channels of the decoder's four levels, from the smallest map up; None for
+            ``DECODERS[decoder]``.
+
+    Returns:
+        keras.Model: images (B, H, W, 3), any dtype, 0..255 -> logits (B, H, W, classes) float32.
+
+    Raises:
+        ValueError: a side does not divide by 32, an unknown decoder, other than four widths.
+        FileNotFoundError: the weights are not there; see ``imagenet_file``.
+    """
+    height, width_px = _checked_size(input_size, depth=len(TAPS))
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder={decoder!r} is unknown: expected {' or '.join(DECODERS)}.")
+    widths = DECODERS[decoder] if widths is None else tuple(widths)
+    if len(widths) != len(TAPS) - 1:
+        raise ValueError(f"widths={widths}: expected {len(TAPS) - 1} numbers, one a level.")
+    _check_counts(classes=classes, **{f"widths[{i}]": width for i, width in enumerate(widths)})
+
+    images = keras.Input((height, width_px, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
+    encoder = mobilenetv2_encoder((height, width_px), alpha, weights)
+    *skips, x = encoder(x, training=False)  # batch normalization by its own averages
+
+    for level, (width, skip) in enumerate(zip(widths, reversed(skips)), start=1):
+        name = f"up_{level}"
+        if decoder == "pix2pix":
+            x = upsample(width, 3, name=name)(x)
+            x = layers.Concatenate(name=f"{name}_skip")([x, skip])
+        else:
+            x = layers.UpSampling2D(2, name=f"{name}_enlarge")(x)
+            skip = convolution(skip, width // 2, 1, name=f"{name}_squeeze")
+            x = layers.Concatenate(name=f"{name}_skip")([x, skip])
+            x = convolution(x, width, 3, name=name)
+
+    logits = layers.Conv2DTranspose(
+        classes, 3, strides=2, padding="same", dtype="float32", name="logits"
+    )(x)
+    return keras.Model(images, logits, name="mobilenetv2_unet")
+
+
+def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
+    """MobileNetV2 without its classifier: images in [-1, 1] -> the five maps of ``TAPS``.
+
+    Returns:
+        keras.Model, named ``encoder``; outputs from (B, H/2, W/2, 96) to (B, H/32, W/32, 320)
+        at an alpha of 1.
+    """
+    base = keras.applications.MobileNetV2(
+        input_shape=(*input_size, 3), include_top=False, alpha=alpha, weights=weights
+    )
+    return keras.Model(base.input, [base.get_layer(tap).output for tap in TAPS], name="encoder")
+
+
 def double_convolution(x, channels, name):
     """Twice: 3x3 convolution, batch normalization, ReLU. (B, H, W, C) -> (B, H, W, channels)."""
     for i in (1, 2):
-        x = layers.Conv2D(
-            channels,
-            3,
-            padding="same",
-            use_bias=False,  # batch normalization has its own
-            kernel_initializer="he_normal",
-            name=f"{name}_conv{i}",
-        )(x)
-        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{i}")(x)
-        x = layers.ReLU(name=f"{name}_relu{i}")(x)
+        x = convolution(x, channels, 3, name, i)
     return x
+
+
+def convolution(x, channels, kernel_size, name, number=""):
+    """Convolution, batch normalization, ReLU. (B, H, W, C) -> (B, H, W, channels)."""
+    x = layers.Conv2D(
+        channels,
+        kernel_size,
+        padding="same",
+        use_bias=False,  # batch normalization has its own
+        kernel_initializer="he_normal",
+        name=f"{name}_conv{number}",
+    )(x)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{number}")(x)
+    return layers.ReLU(name=f"{name}_relu{number}")(x)
 
 
 def upsample(filters, size, apply_dropout=False, name=None):

@@ -20,6 +20,7 @@ import textwrap
 
 import matplotlib
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
@@ -202,6 +203,35 @@ def plot_class_bars(scores, *, source):
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.set_ylabel("score (1 is best)", fontsize=FONT_SIZE)
     _legend(fig, ax.get_legend_handles_labels()[0], columns=2)
+    return fig
+
+
+def plot_speeds(speeds, *, source):
+    """Speeds as horizontal bars, each with its value, in the order of the dict.
+
+    Args:
+        speeds: dict of 1 to 12 entries, name -> images a second, above 0.
+        source: str, where the data comes from.
+
+    Returns:
+        matplotlib Figure.
+    """
+    _check_named(speeds, "speeds", "name -> images a second", most=12)
+    if not all(np.isfinite(value) and value > 0 for value in speeds.values()):
+        raise ValueError(f"speeds holds {list(speeds.values())}: expected numbers above 0.")
+    fig, axes = _new_figure(1, 1, (8.0, 1.3 + 0.45 * len(speeds)), source)
+    ax = axes[0, 0]
+    names = [_text(name, 3.2) for name in speeds]
+    bars = ax.barh(names, list(speeds.values()), color=RUN_STYLES[0][0])
+    ax.bar_label(
+        bars, [f"{value:,.0f}" for value in speeds.values()], fontsize=FONT_SIZE, padding=4
+    )
+    ax.invert_yaxis()  # the first one on top
+    ax.set_xlabel("images a second", fontsize=FONT_SIZE)
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.set_xlim(0, 1.18 * max(speeds.values()))  # room for the longest bar's value
+    ax.spines[["top", "right"]].set_visible(False)
     return fig
 
 

@@ -54,6 +54,7 @@ FIGURES = {
     "curves": lambda source: viz.plot_training_curves(HISTORY, source=source),
     "four curves": lambda source: viz.plot_training_curves(RUNS, source=source),
     "bars": lambda source: viz.plot_class_bars({"IoU": [0.5, 1, 0]}, source=source),
+    "speeds": lambda source: viz.plot_speeds({"decode": 3100, "cache": 98000}, source=source),
     "four bars": lambda source: viz.plot_class_bars(LONG_SCORES, source=source),
     "confusion": lambda source: viz.plot_confusion_matrix(COUNTS, source=source),
 }
@@ -65,6 +66,7 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "curves": (800, 400),
     "four curves": (800, 540),
     "bars": (750, 450),
+    "speeds": (800, 220),
     "four bars": (750, 450),
     "confusion": (650, 550),
 }
@@ -330,6 +332,14 @@ def test_bars_have_their_values():
     assert len({bar.get_hatch() for bar in fig.axes[0].patches}) == 2
 
 
+def test_speeds_are_bars_in_the_given_order():
+    fig = viz.plot_speeds({"decode": 3100.4, "cache": 98000}, source=SOURCE)
+    assert [bar.get_width() for bar in fig.axes[0].patches] == [3100.4, 98000]
+    for text in ("decode", "cache", "3,100", "98,000", "images a second"):
+        assert text in words(fig)
+    assert fig.axes[0].yaxis_inverted()  # the first one on top
+
+
 def test_confusion_rows_are_percent_of_the_truth():
     fig = viz.plot_confusion_matrix(COUNTS, source=SOURCE)
     cells = [text.get_text() for text in fig.axes[0].texts]
@@ -395,6 +405,7 @@ BAD = {
         "three values in 0..1.*divide percentages by 100",
     ),
     "two classes": (lambda: viz.plot_class_bars({"IoU": [1, 1]}, source=SOURCE), "three values"),
+    "no speed": (lambda: viz.plot_speeds({"a": 0.0}, source=SOURCE), "expected numbers above 0"),
     "not square": (
         lambda: viz.plot_confusion_matrix([[1, 2]], source=SOURCE),
         r"\(1, 2\).*\(3, 3\)",

@@ -1,0 +1,132 @@
+"""What the recipes behind results/ share: training in stages, and the report at the end."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from helpers import data, evaluation, run_mode, training
+from helpers.dice import CrossEntropyDiceLoss, MeanDice
+
+
+class Stage(NamedTuple):
+    """One part of a training: some epochs at one image size.
+
+    - ``learning_rate``: the peak of the stage's own schedule.
+    - ``jit_compile``: Keras's. On a CPU, XLA makes the U-Net from scratch a quarter faster at 128
+      pixels and a third slower at 64, and a pre-trained encoder slower at any size.
+    - ``augmented``: without, a training of a few epochs gets further; a long one learns its
+      images by heart.
+    - ``freeze_encoder``: keeps the weights of the layer ``encoder`` as they are.
+    """
+
+    size: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    jit_compile: bool | str = "auto"
+    augmented: bool = True
+    freeze_encoder: bool = False
+
+
+def train(build, pets, stages, *, seed, limit=None, run_dir, verbose=2):
+    """Trains a network stage by stage; each starts from the best weights of the one before.
+
+    A fully convolutional network has no weight that depends on the image size, so the stages may
+    differ in size (progressive resizing).
+
+    Args:
+        build: function of an image size that returns a Keras model with logits of three classes.
+        pets: from ``data.open_pets``.
+        stages: Stages, in order; the last one's size is the model's.
+        seed: of weights, order and augmentation.
+        limit: train on the first so many examples, validate on a tenth as many.
+        run_dir: gets one folder a stage, as in ``training.fit``.
+        verbose: as in ``model.fit``.
+
+    Returns:
+        model: of the last stage, with the weights that were best on validation.
+        history: dict of lists by epoch, all stages in a row.
+    """
+    run_mode.set_seed(seed)
+    model, history = None, {}
+    tenth = limit and max(1, limit // 10)
+    for number, stage in enumerate(stages, start=1):
+        if verbose:
+            print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
+        previous, model = model, build(stage.size)
+        if previous is not None:
+            model.set_weights(previous.get_weights())
+        if stage.freeze_encoder:
+            model.get_layer("encoder").trainable = False
+        examples = data.load_split(pets, "train", stage.size, limit)
+        held_out = data.load_split(pets, "validation", stage.size, tenth)
+        part = training.fit(
+            model,
+            data.training_batches(examples, stage.batch_size, seed + number, stage.augmented),
+            data.evaluation_batches(held_out, stage.batch_size),
+            epochs=stage.epochs,
+            loss=CrossEntropyDiceLoss(),
+            metric=MeanDice(data.CLASSES),
+            learning_rate=stage.learning_rate,
+            jit_compile=stage.jit_compile,
+            run_dir=Path(run_dir) / f"stage_{number}",
+            verbose=verbose,
+        )
+        for name, values in part.items():
+            history.setdefault(name, []).extend(values)
+    return model, history
+
+
+def evaluate(model, pets, split, limit=None):
+    """The model's confusion matrix on a split, see ``evaluation.evaluate``."""
+    examples = data.load_split(pets, split, model.input_shape[1], limit)
+    return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
+
+
+def run(path, build, stages, *, seed, settings, command):
+    """Trains on all of the data, reports the test split once, and writes the result.
+
+    Args:
+        path: of the result, a .json file.
+        build, stages, seed: as in ``train``.
+        settings: dict that describes ``build``.
+        command: str, how this run was started.
+
+    Returns:
+        dict: what was written, see ``evaluation.result``.
+    """
+    pets = data.open_pets()
+    precision = training.set_precision()
+    start = time.monotonic()
+    model, history = train(build, pets, stages, seed=seed, run_dir=Path("runs") / Path(path).stem)
+    train_seconds = time.monotonic() - start
+    validation = evaluation.scores(evaluate(model, pets, "validation"))
+    values = evaluation.result(
+        evaluate(model, pets, "test"),
+        images=data.count_examples(pets, "test"),
+        input_size=model.input_shape[1],
+        data_source=data.describe(pets, "test"),
+        settings={
+            **settings,
+            "parameters": model.count_params(),
+            "stages": [stage._asdict() for stage in stages],
+            "loss": "cross-entropy + Dice",
+            "optimizer": "AdamW, weight decay 1e-4, cosine schedule per stage",
+            "precision": precision,
+            "checkpoint": "best validation Dice of each stage",
+        },
+        seed=seed,
+        train_seconds=round(train_seconds),
+        validation={
+            "data_source": data.describe(pets, "validation"),
+            **validation,
+            "mean_dice_by_epoch": [round(value, 4) for value in history["val_mean_dice"]],
+        },
+        command=command,
+    )
+    evaluation.write_result(path, values)
+    print(
+        f"{values['data_source']}: pixel accuracy {values['pixel_accuracy']:.4f}, "
+        f"mean IoU {values['mean_iou']:.4f} -> {path}"
+    )
+    return values
