@@ -1,11 +1,15 @@
 """What the recipes behind results/ share: training in stages, and the report at the end."""
 
+import hashlib
+import json
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 from helpers import data, evaluation, run_mode, training
 from helpers.dice import CrossEntropyDiceLoss, MeanDice
+
+FINISHED = "finished.json"
 
 
 class Stage(NamedTuple):
@@ -28,7 +32,7 @@ class Stage(NamedTuple):
     freeze_encoder: bool = False
 
 
-def train(build, pets, stages, *, seed, limit=None, run_dir, verbose=2):
+def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbose=2):
     """Trains a network stage by stage; each starts from the best weights of the one before.
 
     A fully convolutional network has no weight that depends on the image size, so the stages may
@@ -39,25 +43,42 @@ def train(build, pets, stages, *, seed, limit=None, run_dir, verbose=2):
         pets: from ``data.open_pets``.
         stages: Stages, in order; the last one's size is the model's.
         seed: of weights, order and augmentation.
-        limit: train on the first so many examples, validate on a tenth as many.
         run_dir: gets one folder a stage, as in ``training.fit``.
+        limit: train on the first so many examples, validate on a tenth as many.
+        resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
+            data, seed and stages up to there are the same. A change of the code goes unnoticed.
         verbose: as in ``model.fit``.
 
     Returns:
         model: of the last stage, with the weights that were best on validation.
-        history: dict of lists by epoch, all stages in a row.
+        history: dict of lists by epoch, all stages in a row, and ``seconds`` by stage.
     """
-    run_mode.set_seed(seed)
-    model, history = None, {}
+    model, history = None, {"seconds": []}
     tenth = limit and max(1, limit // 10)
     for number, stage in enumerate(stages, start=1):
         if verbose:
             print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
+        run_mode.set_seed(seed)  # each stage anew, so that a resumed run is the same run
         previous, model = model, build(stage.size)
         if previous is not None:
             model.set_weights(previous.get_weights())
         if stage.freeze_encoder:
             model.get_layer("encoder").trainable = False
+        folder = Path(run_dir) / f"stage_{number}"
+        identity = {
+            "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
+            "data": [pets.name, limit],
+            "seed": seed,
+            "stages": [list(stage) for stage in stages[:number]],
+        }
+        finished = _load(folder / FINISHED) if resume else {}
+        if finished.get("identity") == identity:
+            if verbose:
+                print(f"Already trained, in {folder}")
+            model.load_weights(folder / "best.keras")
+            _append(history, finished["history"])
+            continue
+        start = time.monotonic()
         examples = data.load_split(pets, "train", stage.size, limit)
         held_out = data.load_split(pets, "validation", stage.size, tenth)
         part = training.fit(
@@ -69,11 +90,12 @@ def train(build, pets, stages, *, seed, limit=None, run_dir, verbose=2):
             metric=MeanDice(data.CLASSES),
             learning_rate=stage.learning_rate,
             jit_compile=stage.jit_compile,
-            run_dir=Path(run_dir) / f"stage_{number}",
+            run_dir=folder,
             verbose=verbose,
         )
-        for name, values in part.items():
-            history.setdefault(name, []).extend(values)
+        part = {**part, "seconds": [round(time.monotonic() - start)]}
+        evaluation.write_result(folder / FINISHED, {"identity": identity, "history": part})
+        _append(history, part)
     return model, history
 
 
@@ -83,12 +105,12 @@ def evaluate(model, pets, split, limit=None):
     return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
 
 
-def run(path, build, stages, *, seed, settings, command):
+def run(path, build, stages, *, seed, settings, command, resume=False):
     """Trains on all of the data, reports the test split once, and writes the result.
 
     Args:
         path: of the result, a .json file.
-        build, stages, seed: as in ``train``.
+        build, stages, seed, resume: as in ``train``.
         settings: dict that describes ``build``.
         command: str, how this run was started.
 
@@ -97,9 +119,8 @@ def run(path, build, stages, *, seed, settings, command):
     """
     pets = data.open_pets()
     precision = training.set_precision()
-    start = time.monotonic()
-    model, history = train(build, pets, stages, seed=seed, run_dir=Path("runs") / Path(path).stem)
-    train_seconds = time.monotonic() - start
+    run_dir = Path("runs") / Path(path).stem
+    model, history = train(build, pets, stages, seed=seed, run_dir=run_dir, resume=resume)
     validation = evaluation.scores(evaluate(model, pets, "validation"))
     values = evaluation.result(
         evaluate(model, pets, "test"),
@@ -116,7 +137,7 @@ def run(path, build, stages, *, seed, settings, command):
             "checkpoint": "best validation Dice of each stage",
         },
         seed=seed,
-        train_seconds=round(train_seconds),
+        train_seconds=sum(history["seconds"]),
         validation={
             "data_source": data.describe(pets, "validation"),
             **validation,
@@ -130,3 +151,12 @@ def run(path, build, stages, *, seed, settings, command):
         f"mean IoU {values['mean_iou']:.4f} -> {path}"
     )
     return values
+
+
+def _append(history, part):
+    for name, values in part.items():
+        history.setdefault(name, []).extend(values)
+
+
+def _load(path):
+    return json.loads(path.read_text()) if path.is_file() else {}

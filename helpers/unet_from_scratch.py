@@ -2,10 +2,11 @@
 
     python -m helpers.unet_from_scratch
 
-trains it on Oxford-IIIT Pet and writes ``results/unet_from_scratch.json``. Notebook 03 takes the
-same numbers.
+trains it on Oxford-IIIT Pet and writes ``results/unet_from_scratch.json``; with ``--resume``, a
+run that broke off goes on behind its last finished stage. Notebook 03 takes the same numbers.
 """
 
+import argparse
 import functools
 from pathlib import Path
 
@@ -20,7 +21,7 @@ RESULT = Path("results/unet_from_scratch.json")
 STAGES = (
     Stage(64, epochs=24, batch_size=32, learning_rate=2e-3),
     Stage(96, epochs=12, batch_size=16, learning_rate=1.5e-3, jit_compile=True),
-    Stage(128, epochs=10, batch_size=16, learning_rate=1e-3, jit_compile=True),
+    Stage(128, epochs=14, batch_size=16, learning_rate=1e-3, jit_compile=True),
 )
 WIDTH = 16
 DEPTH = 5
@@ -28,6 +29,8 @@ SEED = 42
 
 
 def main():
+    parser = argparse.ArgumentParser(prog="python -m helpers.unet_from_scratch")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
     recipe.run(
         RESULT,
         functools.partial(unet, classes=data.CLASSES, width=WIDTH, depth=DEPTH),
@@ -35,6 +38,7 @@ def main():
         seed=SEED,
         settings={"model": "unet", "width": WIDTH, "depth": DEPTH},
         command="python -m helpers.unet_from_scratch",
+        resume=parser.parse_args().resume,
     )
 
 

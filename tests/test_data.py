@@ -188,7 +188,7 @@ def test_a_hanging_name_look_up_is_given_up_within_5_seconds(drawn, oxford, monk
     pets = open_as("auto", drawn)
     elapsed = time.monotonic() - start
     end.set()
-    assert data.NETWORK_PATIENCE <= elapsed < 5  # shorter: the look-up was not waited for
+    assert 0.9 * data.NETWORK_PATIENCE < elapsed < 5  # shorter: nobody waited for the look-up
     assert pets.name == "drawn pets (synthetic)"
     assert "does not answer" in capsys.readouterr().out
 
@@ -197,6 +197,7 @@ def test_a_host_that_answers_with_an_error_counts_as_silent(drawn, monkeypatch):
     response = requests.Response()
     response.status_code = 503
     monkeypatch.setattr(requests, "head", lambda *a, **k: response)
+    monkeypatch.delattr(tfds.core.download.downloader._Downloader, "_sync_download")
     assert open_as("auto", drawn).name == "drawn pets (synthetic)"
 
 
