@@ -9,7 +9,6 @@ from nbval.kernel import RunningKernel
 # A test run is short and needs no network; a test that is about these sets them itself.
 os.environ["PETS_PROFILE"] = "smoke"
 os.environ["PETS_DATA"] = "synthetic"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _get_message = RunningKernel.get_message
 

@@ -8,7 +8,6 @@ The drawn pets of ``helpers.synthetic_pets`` have the same features and go the s
 import atexit
 import shutil
 import tempfile
-import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from helpers import CLASS_NAMES, run_mode
+from helpers import CLASS_NAMES, network, run_mode
 from helpers.augmentation import augment
 from helpers.synthetic_pets import SyntheticPets
 
@@ -27,7 +26,6 @@ CLASSES = len(CLASS_NAMES)
 SPLITS = {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
 
 OXFORD = "oxford_iiit_pet:4.0.0"
-NETWORK_PATIENCE = 4.0  # seconds until a host that does not answer counts as unreachable
 
 
 class Pets(NamedTuple):
@@ -340,20 +338,7 @@ def _has_archives(builder):
 
 
 def _host_answers(builder):
-    """Whether the data's host answers; in a thread, because a name look-up has no time-out."""
-    answered = []
-
-    def ask():
-        try:
-            url = next(iter(builder.url_infos))
-            answered.append(requests.head(url, timeout=NETWORK_PATIENCE).ok)
-        except requests.RequestException:
-            pass
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(NETWORK_PATIENCE)
-    return any(answered)
+    return network.answers(next(iter(builder.url_infos)))
 
 
 def _how_to_get(builder):

@@ -35,7 +35,8 @@ def dice_coefficient(y_true, y_pred, classes):
         ValueError: the shapes differ or are not those above.
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    if len(y_true.shape) not in (3, 4) or (len(y_true.shape) == 4 and y_true.shape[-1] != 1):
+    # A last axis of 1 is a channel, so the shape (H, W, 1) is one image without its batch axis.
+    if len(y_true.shape) != (4 if y_true.shape[-1:] == (1,) else 3):
         raise ValueError(
             f"y_true has shape {tuple(y_true.shape)}: expected class ids of shape (B, H, W, 1) or "
             f"(B, H, W), not one channel per class."
@@ -151,8 +152,9 @@ class MeanDice(keras.metrics.Metric):
         truth = _one_hot(y_true, self.classes)
         prediction = _one_hot(ops.argmax(y_pred, axis=-1), self.classes)
         shared, total = _overlap(truth, prediction)
-        self.shared.assign(self.shared + ops.cast(ops.sum(shared, axis=0), "int32"))
-        self.total.assign(self.total + ops.cast(ops.sum(total, axis=0), "int32"))
+        # Cast before the sum over the batch: float32 counts exactly only up to 16.8 million.
+        self.shared.assign(self.shared + ops.sum(ops.cast(shared, "int32"), axis=0))
+        self.total.assign(self.total + ops.sum(ops.cast(total, "int32"), axis=0))
 
     def result(self):
         shared, total = ops.cast(self.shared, "float32"), ops.cast(self.total, "float32")

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
@@ -28,7 +28,7 @@ def confusion_matrix(y_true, y_pred, classes):
         (classes, classes) int64: rows truth, columns prediction.
 
     Raises:
-        ValueError: the shapes differ, or an id is out of range.
+        ValueError: the shapes differ, an id is out of range or not a whole number.
     """
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.shape != y_pred.shape:
@@ -36,6 +36,8 @@ def confusion_matrix(y_true, y_pred, classes):
             f"Truth has shape {y_true.shape}, prediction {y_pred.shape}: they must be equal."
         )
     for name, ids in (("truth", y_true), ("prediction", y_pred)):
+        if ids.dtype.kind not in "iub":  # a cast would cut probabilities down to class 0
+            raise ValueError(f"The {name} is {ids.dtype}: expected integer class ids.")
         if ids.size and (ids.min() < 0 or ids.max() >= classes):
             raise ValueError(
                 f"The {name} holds class ids {ids.min()}..{ids.max()}: expected 0..{classes - 1}."
@@ -135,7 +137,7 @@ def result(matrix, *, images, input_size, data_source, settings, seed, **more):
         "seed": seed,
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
+            **{name: _version(name) for name in PACKAGES},
         },
         "backend": keras.backend.backend(),
         "device": device_name(),
@@ -174,6 +176,16 @@ def device_name():
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
         model = names[0] if names else model
     return f"{model}, {os.cpu_count()} cores, no GPU"
+
+
+def _version(package):
+    # TensorFlow also comes as tensorflow-cpu; a finished training must not be lost over its name.
+    for name in (package, f"{package}-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "unknown"
 
 
 def _gpu_name():

@@ -8,6 +8,8 @@ logits overflows.
 import keras
 from keras import layers
 
+from helpers import network, run_mode
+
 # Keras's default of 0.99 needs hundreds of steps before the running averages that evaluation
 # uses have caught up; a short training then looks broken although its loss is fine.
 BATCH_NORM_MOMENTUM = 0.9
@@ -20,6 +22,7 @@ TAPS = (
     "block_13_expand_relu",
     "block_16_project",
 )
+WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 DECODERS = {"light": (128, 96, 64, 32), "pix2pix": (512, 256, 128, 64)}
 
 
@@ -44,8 +47,8 @@ def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
     Raises:
         ValueError: a side does not divide by ``2**depth``, or a count is below 1.
     """
-    height, width_px = _checked_size(input_size, depth)
     _check_counts(classes=classes, width=width, depth=depth)
+    height, width_px = _checked_size(input_size, depth)
     images = keras.Input((height, width_px, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
 
@@ -94,7 +97,8 @@ def mobilenetv2_unet(
 
     Raises:
         ValueError: a side does not divide by 32, an unknown decoder, other than four widths.
-        FileNotFoundError: the weights are not there; see ``imagenet_file``.
+        FileNotFoundError: the ImageNet weights are neither here nor to be had; found out within
+            seconds, and the message says which file belongs where.
     """
     height, width_px = _checked_size(input_size, depth=len(TAPS))
     if decoder not in DECODERS:
@@ -133,6 +137,8 @@ def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
         keras.Model, named ``encoder``; outputs from (B, H/2, W/2, 96) to (B, H/32, W/32, 320)
         at an alpha of 1.
     """
+    if weights == "imagenet":
+        _check_imagenet_weights(input_size, alpha)
     base = keras.applications.MobileNetV2(
         input_shape=(*input_size, 3), include_top=False, alpha=alpha, weights=weights
     )
@@ -192,8 +198,27 @@ def upsample(filters, size, apply_dropout=False, name=None):
     return block
 
 
+def _check_imagenet_weights(input_size, alpha):
+    """Keras itself tries for minutes where there is no network."""
+    height, width = input_size
+    rows = height if height == width and height in (96, 128, 160, 192, 224) else 224
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{rows}_no_top.h5"
+    path = run_mode.keras_home() / "models" / name
+    if not path.exists() and not network.answers(WEIGHTS_URL + name):
+        raise FileNotFoundError(
+            f"The ImageNet weights are not in {path} and their host does not answer. Put "
+            f"{WEIGHTS_URL}{name} there and run again: no network is needed then. Or pass "
+            f"weights=None to start from random weights."
+        )
+
+
 def _checked_size(input_size, depth):
-    height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
+    sides = input_size if isinstance(input_size, (tuple, list)) else (input_size, input_size)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ValueError(
+            f"input_size={input_size!r}: expected whole pixels, one number or (height, width)."
+        )
+    height, width = sides
     step = 2**depth
     for side in (height, width):
         if side < step or side % step:

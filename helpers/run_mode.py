@@ -9,14 +9,11 @@ The only module that reads the environment. Two variables, both optional:
 
 import logging
 import os
-
-# TensorFlow's start-up log is about drivers and CPU flags; it hides what matters to a reader.
-# The variable is read when TensorFlow is first imported, so this module comes before it.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from pathlib import Path
 
 import keras
 
-logging.getLogger("tensorflow").setLevel(logging.ERROR)
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # warnings about its own tracing
 
 PROFILES = ("full", "quick", "smoke")
 DATA_CHOICES = ("auto", "oxford", "synthetic")
@@ -48,6 +45,11 @@ def pick(*, full, quick, smoke):
         ``epochs = pick(full=60, quick=12, smoke=1)``
     """
     return {"full": full, "quick": quick, "smoke": smoke}[profile()]
+
+
+def keras_home():
+    """The folder in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
 
 
 def has_gpu():

@@ -7,6 +7,9 @@ import keras
 
 from helpers import run_mode
 
+# What a run folder may hold: fit's own files, and the note that helpers.recipe adds.
+RUN_FILES = ("best.keras", "log.csv", "backup", "finished.json")
+
 
 def set_precision():
     """Sets Keras's precision policy for the device at hand and returns its name.
@@ -66,6 +69,8 @@ def fit(
 
     Raises:
         RuntimeError: the loss became NaN or infinite.
+        ValueError: ``run_dir`` holds something that is not of a run; nothing is deleted then.
+        OSError: ``run_dir`` cannot be written to.
     """
     schedule = cosine_schedule(learning_rate, epochs * len(train))
     accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
@@ -99,8 +104,22 @@ def fit(
 
 def _fresh_folder(path):
     path = Path(path)
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir(parents=True)
+    try:
+        entries = sorted(path.iterdir()) if path.is_dir() else []
+        foreign = [entry.name for entry in entries if entry.name not in RUN_FILES]
+        if foreign:
+            raise ValueError(
+                f"run_dir {str(path)!r} holds {', '.join(foreign[:3])}, which is not of a run, so "
+                f"nothing in it is deleted: give a new folder, an empty one or an earlier run's."
+            )
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"Cannot make the run folder {str(path)!r} afresh: {error}") from error
     return path
 
 

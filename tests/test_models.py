@@ -1,0 +1,288 @@
+"""The U-Net's shape, size, scaling and precision; the pix2pix block against the original."""
+
+import importlib.util
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from helpers import models
+
+
+def kinds(model):
+    return Counter(type(layer).__name__ for layer in model.layers)
+
+
+def pictures(size=16, batch=2):
+    height, width = (size, size) if isinstance(size, int) else size
+    return np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def logits(model, images):
+    return np.asarray(model(images, training=False))
+
+
+def with_random_weights(model, seed=0):
+    """Replaces the initial weights: zero biases and unit averages would hide a mix-up."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.uniform(0.05, 0.5, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+# The U-Net
+
+
+def test_parameters_of_the_papers_unet():
+    # The paper's, without batch normalization and with biases: 31,031,745 for one class. Here, for
+    # three: 130 more in the last layer, 11,776 averages and factors more (of these 5,888 not
+    # trained), where the biases of the 3x3 convolutions, 5,888, are left out.
+    model = models.unet(width=64, depth=4)
+    assert model.count_params() == 31_031_745 + 130 + 4 * 5888 - 5888
+    assert sum(np.prod(weight.shape) for weight in model.non_trainable_weights) == 2 * 5888
+    assert model.input_shape == (None, 128, 128, 3) and model.output_shape == (None, 128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    "size, classes, depth",
+    [(16, 3, 2), (32, 1, 5), (48, 2, 4), ((16, 40), 3, 3), ((24, 8), 21, 3), (2, 3, 1)],
+)
+def test_mask_is_as_large_as_the_image(size, classes, depth):
+    height, width = (size, size) if isinstance(size, int) else size
+    model = models.unet(size, classes=classes, width=2, depth=depth)
+    assert model.output_shape == (None, height, width, classes)
+    assert logits(model, pictures(size, 3)).shape == (3, height, width, classes)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_depth_counts_the_levels(depth):
+    found = kinds(models.unet(32, width=2, depth=depth))
+    assert found["MaxPooling2D"] == found["Conv2DTranspose"] == found["Concatenate"] == depth
+    assert found["BatchNormalization"] == found["ReLU"] == 2 * (2 * depth + 1)
+    assert found["Conv2D"] == 2 * (2 * depth + 1) + 1
+
+
+def test_channels_double_on_the_way_down_and_halve_on_the_way_up():
+    model = models.unet(32, width=3, depth=3)
+    convolutions = [layer for layer in model.layers if type(layer) is layers.Conv2D]
+    assert [layer.filters for layer in convolutions[:-1]] == [
+        3, 3, 6, 6, 12, 12, 24, 24, 12, 12, 6, 6, 3, 3,
+    ]  # fmt: skip
+    transposed = [layer for layer in model.layers if type(layer) is layers.Conv2DTranspose]
+    assert [layer.filters for layer in transposed] == [12, 6, 3]
+    assert {layer.kernel_size for layer in convolutions[:-1]} == {(3, 3)}
+    assert not any(layer.use_bias for layer in convolutions[:-1])
+
+
+def test_skips_join_maps_of_the_same_level():
+    model = models.unet(32, width=3, depth=3)
+    for stage in (1, 2, 3):
+        copied, raised = model.get_layer(f"up_{stage}_skip").input
+        assert copied is model.get_layer(f"down_{stage}_relu2").output
+        assert raised is model.get_layer(f"up_{stage}_transpose").output
+
+
+def test_without_skip_connections_only_the_copies_are_missing():
+    plain = models.unet(32, width=3, depth=3, skip_connections=False)
+    full = models.unet(32, width=3, depth=3)
+    assert plain.output_shape == full.output_shape
+    assert kinds(full) - kinds(plain) == Counter(Concatenate=3)
+    assert not kinds(plain) - kinds(full)
+
+
+def test_raw_pixels_are_scaled_first():
+    model = models.unet(16, width=2, depth=2)
+    scale = model.layers[1]
+    assert scale.input is model.input
+    ends = np.array([0, 127.5, 255], "float32").reshape(1, 1, 1, 3)
+    assert np.allclose(np.asarray(scale(ends)).ravel(), [-1, 0, 1])
+    # and nothing goes round it
+    assert [layer for layer in model.layers if layer.input is model.input][1:] == [scale]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "float64"])
+def test_the_type_of_the_pixels_does_not_matter(dtype):
+    model, images = with_random_weights(models.unet(16, width=2, depth=2)), pictures()
+    expected = logits(model, images)
+    assert np.ptp(expected) > 0.1
+    assert np.array_equal(logits(model, images.astype(dtype)), expected)
+    assert np.array_equal(model.predict_on_batch(images.astype(dtype)), expected)
+
+
+@pytest.mark.parametrize("build", [models.unet, models.mobilenetv2_unet])
+def test_logits_are_float32_under_mixed_float16(build):
+    options = (
+        {"weights": None, "alpha": 0.35} if build is models.mobilenetv2_unet else {"width": 2}
+    )
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = build(32, **options)
+        values = model(pictures(32))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.compute_dtype == "float16"  # the policy was on
+    assert keras.backend.standardize_dtype(values.dtype) == "float32"
+    assert model.get_layer("logits").compute_dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in model.weights)
+
+
+def test_there_is_no_lambda_layer():
+    # A Lambda layer is Python code inside the file, which safe mode refuses to load.
+    for skip_connections in (True, False):
+        assert not kinds(models.unet(16, 3, 2, 2, skip_connections))["Lambda"]
+
+
+def test_a_saved_model_gives_equal_logits(tmp_path):
+    model, images = (
+        with_random_weights(models.unet((16, 24), width=2, depth=2)),
+        pictures((16, 24)),
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(logits(again, images), logits(model, images))
+    assert again.get_config() == model.get_config()
+
+
+def test_weights_move_between_sizes():
+    small = with_random_weights(models.unet(16, width=2, depth=2))
+    large = models.unet((32, 48), width=2, depth=2)
+    large.set_weights(small.get_weights())
+    expected = logits(small, np.full((1, 16, 16, 3), 90))
+    found = logits(large, np.full((1, 32, 48, 3), 90))
+    # In the corner a convolution sees the same: padding on two sides, grey on the others.
+    assert np.allclose(found[0, :4, :4], expected[0, :4, :4], rtol=1e-5)
+    assert np.ptp(found) > 0
+
+
+def test_the_dropped_batch_normalization_has_a_short_memory():
+    # With Keras's 0.99, 50 steps of a constant batch would leave 60 % of the initial average.
+    model = models.unet(16, width=2, depth=2)
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    assert {layer.momentum for layer in norms} == {0.9}
+
+
+@pytest.mark.parametrize(
+    "size, depth, message",
+    [
+        (100, 3, r"100x100 .* depth 3: .* multiples of 8, such as 96 or 104"),
+        ((64, 40), 4, r"64x40 .* multiples of 16, such as 32 or 48"),
+        ((40, 64), 4, r"40x64 .* such as 32 or 48"),
+        (8, 4, r"8x8 .* multiples of 16, such as 16 or 32"),
+        (0, 2, r"0x0 .* such as 4 or 8"),
+        (-16, 2, r"-16x-16 .* such as 4 or 8"),
+        (128.0, 2, r"input_size=128\.0: expected whole pixels"),
+        ((128,), 2, r"input_size=\(128,\): expected whole pixels"),
+        ((128, 128, 3), 2, r"input_size=\(128, 128, 3\): expected .*\(height, width\)"),
+        ("128", 2, "input_size='128': expected whole pixels"),
+    ],
+)
+def test_a_size_that_does_not_fit_is_explained(size, depth, message):
+    with pytest.raises(ValueError, match=message):
+        models.unet(size, width=2, depth=depth)
+
+
+@pytest.mark.parametrize("name", ["classes", "width", "depth"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", None])
+def test_bad_counts_are_explained(name, value):
+    with pytest.raises(ValueError, match=f"^{name}={value!r}: expected a whole number"):
+        models.unet(16, **{"width": 2, "depth": 2, name: value})
+
+
+# The block of pix2pix
+
+
+@pytest.mark.parametrize("apply_dropout", [False, True])
+def test_upsample_is_made_of_pix2pix_layers(apply_dropout):
+    block = models.upsample(6, 3, apply_dropout)
+    assert block(np.ones((2, 4, 5, 3), "float32")).shape == (2, 8, 10, 6)
+    expected = ["Conv2DTranspose", "BatchNormalization", "Dropout", "ReLU"]
+    if not apply_dropout:
+        expected.remove("Dropout")
+    assert [type(layer).__name__ for layer in block.layers] == expected
+    enlarge = block.layers[0].get_config()
+    assert (enlarge["filters"], enlarge["kernel_size"], enlarge["strides"]) == (6, (3, 3), (2, 2))
+    assert (enlarge["padding"], enlarge["use_bias"]) == ("same", False)
+    assert enlarge["activation"] == "linear"
+    assert enlarge["kernel_initializer"]["class_name"] == "RandomNormal"
+    spread = enlarge["kernel_initializer"]["config"]
+    assert (spread["mean"], spread["stddev"]) == (0.0, 0.02)
+    defaults = layers.BatchNormalization(name="a").get_config()
+    assert {**block.layers[1].get_config(), "name": "a"} == {**defaults, "name": "a"} | {
+        "dtype": block.layers[1].get_config()["dtype"]
+    }
+    if apply_dropout:
+        assert block.layers[2].rate == 0.5
+    assert block.layers[-1].get_config()["max_value"] is None
+
+
+def settings(layer):
+    """A layer's configuration without its name. TensorFlow's initializer is Keras's under another
+    module name, so of initializers only the class and the numbers count."""
+    config = {key: value for key, value in layer.get_config().items() if key != "name"}
+    for key, value in config.items():
+        if key.endswith("_initializer") and value is not None:
+            config[key] = (value["class_name"], value["config"])
+    return type(layer).__name__, config
+
+
+@pytest.mark.parametrize("filters, size, apply_dropout", [(8, 3, False), (5, 4, True)])
+def test_upsample_equals_the_original(filters, size, apply_dropout):
+    if importlib.util.find_spec("tensorflow_examples") is None:
+        pytest.skip("tensorflow_examples is not installed: see requirements-pix2pix.txt")
+    from tensorflow_examples.models.pix2pix import pix2pix
+
+    original = pix2pix.upsample(filters, size, apply_dropout=apply_dropout)
+    ours = models.upsample(filters, size, apply_dropout=apply_dropout)
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 7)).astype("float32")
+    original(x), ours(x)  # which makes the weights
+    assert [settings(layer) for layer in ours.layers] == [
+        settings(layer) for layer in original.layers
+    ]
+    with_random_weights(original)
+    ours.set_weights(original.get_weights())
+    expected = np.asarray(original(x, training=False))
+    assert np.ptp(expected) > 0
+    assert np.array_equal(np.asarray(ours(x, training=False)), expected)
+
+
+# MobileNetV2 as encoder, with random weights: what needs no download
+
+
+@pytest.mark.parametrize("decoder", models.DECODERS)
+def test_mobilenetv2_unet_gives_a_mask_as_large_as_the_image(decoder):
+    model = models.mobilenetv2_unet(
+        (32, 64), 4, alpha=0.35, weights=None, decoder=decoder, widths=(8, 6, 4, 2)
+    )
+    assert logits(model, pictures((32, 64))).shape == (2, 32, 64, 4)
+    ends = np.array([0, 127.5, 255], "float32").reshape(1, 1, 1, 3)
+    assert np.allclose(np.asarray(model.layers[1](ends)).ravel(), [-1, 0, 1])
+    encoder = model.get_layer("encoder")
+    assert [output.shape[1] for output in encoder.outputs] == [16, 8, 4, 2, 1]
+    encoder.trainable = False
+    frozen = {id(weight) for weight in encoder.weights}
+    assert frozen and not any(id(weight) in frozen for weight in model.trainable_weights)
+
+
+def test_mobilenetv2_keeps_its_averages_while_training():
+    model = models.mobilenetv2_unet(32, alpha=0.35, weights=None, widths=(8, 6, 4, 2))
+    encoder = model.get_layer("encoder")
+    before = [weight.numpy().copy() for weight in encoder.non_trainable_weights]
+    model(pictures(32), training=True)
+    after = [weight.numpy() for weight in encoder.non_trainable_weights]
+    assert before and all(np.array_equal(a, b) for a, b in zip(before, after))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"decoder": "heavy"}, "decoder='heavy' is unknown: expected light or pix2pix"),
+        ({"widths": (1, 2)}, r"widths=\(1, 2\): expected 4 numbers"),
+        ({"widths": (1, 2, 0, 4)}, r"widths\[2\]=0: expected a whole number"),
+        ({"classes": 0}, "classes=0: expected a whole number"),
+        ({"input_size": 48}, "48x48 .* multiples of 32, such as 32 or 64"),
+    ],
+)
+def test_bad_options_of_mobilenetv2_unet_are_explained(options, message):
+    with pytest.raises(ValueError, match=message):
+        models.mobilenetv2_unet(**{"input_size": 32, "weights": None, **options})

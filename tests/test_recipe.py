@@ -1,0 +1,183 @@
+"""Training in stages and its report, with a tiny U-Net on a few drawn pets."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import data, recipe, training, unet_from_scratch
+from helpers.models import unet
+from helpers.recipe import Stage
+
+SMALL = functools.partial(unet, classes=data.CLASSES, width=4, depth=2)
+STAGES = (Stage(16, 2, 4, 1e-2), Stage(32, 1, 4, 1e-3))
+
+
+@pytest.fixture
+def pets(drawn_pets):
+    return drawn_pets
+
+
+@pytest.fixture
+def train(pets, tmp_path):
+    settings = {"seed": 7, "limit": 12, "run_dir": tmp_path / "run", "verbose": 0}
+    return lambda build=SMALL, stages=STAGES, **more: recipe.train(
+        build, pets, stages, **{**settings, **more}
+    )
+
+
+def equal(model, other):
+    return all(map(np.array_equal, model.get_weights(), other.get_weights()))
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Stands in for training.fit, whose compilation takes most of a short training's time: moves
+    each trainable weight by what the batches hold. Keeps the weights before and the arguments."""
+    calls = []
+
+    def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):
+        calls.append((model.get_weights(), train, validation))
+        for _ in range(epochs):
+            for images, _ in train:
+                for weight in model.trainable_weights:
+                    weight.assign(weight + learning_rate * float(np.mean(images)) / 255)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        model.save(run_dir / "best.keras")
+        losses = [float(np.sum(model.get_weights()[0]))] * epochs
+        return {"loss": losses, "val_mean_dice": losses}
+
+    monkeypatch.setattr(training, "fit", fit)
+    return calls
+
+
+def test_a_stage_starts_from_the_best_weights_of_the_one_before(train, fits, tmp_path):
+    model, history = train()
+    best = keras.models.load_model(tmp_path / "run/stage_1/best.keras").get_weights()
+    assert all(map(np.array_equal, best, fits[1][0]))
+    assert model.input_shape[1:3] == (32, 32)
+    assert len(history["loss"]) == len(history["val_mean_dice"]) == 3  # epochs of both stages
+    assert len(history["seconds"]) == 2
+
+
+def test_the_same_seed_gives_the_same_network(train, fits, tmp_path):
+    first, history = train()
+    again, same = train(run_dir=tmp_path / "again")
+    other, _ = train(run_dir=tmp_path / "other", seed=8)
+    assert equal(first, again) and history["loss"] == same["loss"]
+    assert not equal(first, other)
+
+
+def test_limit_counts_training_images_and_a_tenth_of_it_validation_images(train, fits):
+    train(stages=STAGES[:1], limit=12)
+    (_, batches, held_out), *_ = fits
+    assert sum(len(images) for images, _ in batches) == 12
+    assert sum(len(images) for images, _ in held_out) == 1
+
+
+def test_without_augmentation_the_images_stay_as_they_are(train, fits, pets):
+    train(stages=[Stage(16, 1, 4, 1e-3, augmented=False)], limit=8)
+    seen = {image.numpy().tobytes() for images, _ in fits[0][1] for image in images}
+    whole = data.load_split(pets, "train", 16, 8)
+    assert seen == {image.numpy().tobytes() for image, _ in whole}
+
+
+def test_a_frozen_encoder_keeps_its_weights(train, fits):
+    def build(size):
+        images = keras.Input((size, size, 3))
+        x = keras.layers.Conv2D(4, 3, padding="same", name="encoder")(images)
+        return keras.Model(images, keras.layers.Conv2D(3, 1, name="head")(x))
+
+    model, _ = train(build, [Stage(16, 1, 4, 1e-1, freeze_encoder=True)])
+    before, after = fits[0][0], model.get_weights()
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert same == [True, True, False, False]  # encoder: kernel, bias; head: kernel, bias
+
+
+@pytest.mark.parametrize("real", [True, False], ids=["trained", "stand-in"])
+def test_a_resumed_training_ends_as_one_that_never_broke_off(
+    real, train, monkeypatch, request, tmp_path
+):
+    if not real:
+        request.getfixturevalue("fits")
+    fit, calls = training.fit, []
+
+    def broken(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 4:  # the second stage of the second training
+            raise KeyboardInterrupt
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(training, "fit", broken)
+    whole, history = train(run_dir=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    resumed, same = train(resume=True)
+    assert len(calls) == 5  # the second stage alone
+    assert equal(whole, resumed) and history["loss"] == same["loss"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"seed": 8},
+        {"limit": 11},
+        {"stages": (Stage(16, 2, 4, 2e-2), STAGES[1])},
+        {"build": functools.partial(unet, classes=data.CLASSES, width=5, depth=2)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_resume_trains_anew_what_was_trained_otherwise(train, fits, changed):
+    train()
+    del fits[:]
+    train(resume=True)
+    assert not fits
+    train(resume=True, **changed)
+    assert len(fits) == 2
+
+
+def test_without_resume_everything_is_trained_anew(train, fits):
+    train()
+    train()
+    assert len(fits) == 4
+
+
+@pytest.fixture
+def command(pets, monkeypatch, tmp_path):
+    """``python -m helpers.unet_from_scratch`` on few data, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "open_pets", lambda: pets)
+    monkeypatch.setattr(unet_from_scratch, "STAGES", STAGES)
+    monkeypatch.setattr(unet_from_scratch, "WIDTH", 4)
+    monkeypatch.setattr(unet_from_scratch, "DEPTH", 2)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["unet_from_scratch", *arguments])
+        unet_from_scratch.main()
+        return json.loads((tmp_path / unet_from_scratch.RESULT).read_text())
+
+    return run
+
+
+def test_the_command_writes_its_result_with_the_protocol(command, fits, capsys):
+    result = command()
+    assert result["data_source"] == "drawn pets (synthetic), test split (5)"
+    assert result["images"] == 5 and result["input_size"] == 32
+    assert np.sum(result["confusion_matrix"]) == 5 * 32 * 32
+    assert result["seed"] == unet_from_scratch.SEED
+    assert result["settings"]["stages"][0] == STAGES[0]._asdict()
+    assert result["settings"]["parameters"] == SMALL(32).count_params()
+    assert result["validation"]["data_source"].endswith("validation part (2)")
+    assert len(result["validation"]["mean_dice_by_epoch"]) == 3
+    assert result["command"] == "python -m helpers.unet_from_scratch"
+    assert {"versions", "device", "train_seconds"} <= result.keys()
+    assert "drawn pets" in capsys.readouterr().out
+
+
+def test_the_command_resumes(command, fits):
+    first = command()
+    del fits[:]
+    assert command("--resume")["confusion_matrix"] == first["confusion_matrix"]
+    assert not fits

@@ -1,0 +1,148 @@
+"""Profile, choice of data and seeds."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import models, run_mode
+
+ROOT = Path(__file__).parents[1]
+VALUES = {"full": 60, "quick": 12, "smoke": 1}
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A function that puts a GPU in, or takes it out."""
+    return lambda there: monkeypatch.setattr(
+        keras.distribution, "list_devices", lambda kind=None: ["gpu:0"] if there else []
+    )
+
+
+@pytest.mark.parametrize("there, expected", [(True, "full"), (False, "quick")])
+@pytest.mark.parametrize("value", [None, ""])
+def test_default_profile_depends_on_the_gpu(monkeypatch, gpu, there, expected, value):
+    # An empty variable is how shells and CI systems blank one.
+    if value is None:
+        monkeypatch.delenv("PETS_PROFILE")
+    else:
+        monkeypatch.setenv("PETS_PROFILE", value)
+    gpu(there)
+    assert run_mode.has_gpu() is there
+    assert run_mode.profile() == expected
+    assert run_mode.pick(**VALUES) == VALUES[expected]
+
+
+def test_has_gpu_asks_for_gpus(monkeypatch):
+    asked = []
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: asked.append(kind) or [])
+    assert run_mode.has_gpu() is False and asked == ["gpu"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("profile", VALUES)
+def test_profile_that_was_asked_for_wins(monkeypatch, gpu, profile, there):
+    monkeypatch.setenv("PETS_PROFILE", profile)
+    gpu(there)
+    assert run_mode.profile() == profile
+    assert run_mode.pick(**VALUES) == VALUES[profile]
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_data_choice_is_auto_unless_set(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("PETS_DATA")
+    else:
+        monkeypatch.setenv("PETS_DATA", value)
+    assert run_mode.data_choice() == "auto"
+
+
+@pytest.mark.parametrize("choice", ["auto", "oxford", "synthetic"])
+def test_data_choice_that_was_asked_for(monkeypatch, choice):
+    monkeypatch.setenv("PETS_DATA", choice)
+    assert run_mode.data_choice() == choice
+
+
+@pytest.mark.parametrize("value", ["fast", "Full", " full", "0"])
+def test_unknown_values_are_named_with_what_is_expected(monkeypatch, value):
+    monkeypatch.setenv("PETS_PROFILE", value)
+    monkeypatch.setenv("PETS_DATA", value)
+    for call in (run_mode.profile, lambda: run_mode.pick(**VALUES)):
+        with pytest.raises(ValueError, match=f"PETS_PROFILE='{value}'.*full, quick or smoke"):
+            call()
+    with pytest.raises(ValueError, match=f"PETS_DATA='{value}'.*auto, oxford or synthetic"):
+        run_mode.data_choice()
+
+
+def test_pick_needs_all_three():
+    for name in VALUES:
+        with pytest.raises(TypeError, match=name):
+            run_mode.pick(**{key: value for key, value in VALUES.items() if key != name})
+
+
+def drawn(seed):
+    run_mode.set_seed(seed)
+    weights = models.unet(16, width=2, depth=2).get_weights()
+    old_numpy = np.random.random(3)  # noqa: NPY002, it is the generator that gets seeded
+    return [*weights, old_numpy, random.random(), keras.random.normal((3,))]
+
+
+def test_the_same_seed_draws_the_same():
+    first, again, other = drawn(1), drawn(1), drawn(2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again))
+    # Conv2D's and Conv2DTranspose's weights, and the three random numbers
+    assert not any(np.array_equal(first[i], other[i]) for i in (0, -3, -2, -1))
+
+
+# Both parts of the reproducibility in one process of its own: determinism cannot be turned off.
+TWO_TRAININGS = """
+import json, numpy as np, tensorflow as tf
+from helpers import models, run_mode
+from helpers.dice import CrossEntropyDiceLoss
+
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (16, 16, 16, 3), np.uint8)
+masks = rng.integers(0, 3, (16, 16, 16, 1))
+
+def train():
+    run_mode.set_seed(3, deterministic=True)
+    model = models.unet(16, width=2, depth=2)
+    data = tf.data.Dataset.from_tensor_slices((images, masks)).shuffle(16, seed=1).batch(4)
+    start = model.get_weights()
+    model.compile("adam", CrossEntropyDiceLoss())
+    model.fit(data, epochs=3, verbose=0)
+    moved = not np.array_equal(start[0], model.get_weights()[0])
+    return model.get_weights(), moved
+
+run_mode.set_seed(3)
+from tensorflow.python.framework import config
+by_default = config.is_op_determinism_enabled()
+(first, moved), (second, _) = train(), train()
+print(json.dumps({
+    "equal": all(np.array_equal(a, b) for a, b in zip(first, second)), "moved": moved,
+    "by_default": by_default, "deterministic": config.is_op_determinism_enabled(),
+}))
+"""
+
+
+def test_deterministic_trainings_end_with_equal_weights():
+    ran = subprocess.run(
+        [sys.executable, "-c", TWO_TRAININGS],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1]) == {
+        "equal": True,
+        "moved": True,
+        "by_default": False,  # set_seed alone leaves TensorFlow's kernels as they are
+        "deterministic": True,
+    }
