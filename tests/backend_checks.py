@@ -1,6 +1,6 @@
 """Prints what Dice, losses, metric and U-Net give on Keras's backend, as JSON.
 
-python tests/backend_checks.py, with KERAS_BACKEND set; test_dice.py compares the numbers.
+python -m tests.backend_checks, with KERAS_BACKEND set; test_dice.py compares the numbers.
 """
 
 import json

@@ -84,9 +84,9 @@ def test_every_backend_gives_the_same_numbers(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     ran = subprocess.run(
-        [sys.executable, "tests/backend_checks.py"],
+        [sys.executable, "-m", "tests.backend_checks"],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from helpers import models
+from helpers import models, run_mode
 
 
 def kinds(model):
@@ -286,3 +286,57 @@ def test_mobilenetv2_keeps_its_averages_while_training():
 def test_bad_options_of_mobilenetv2_unet_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
         models.mobilenetv2_unet(**{"input_size": 32, "weights": None, **options})
+
+
+# ImageNet weights
+
+
+@pytest.fixture
+def keras_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "size, alpha, name",
+    [
+        (128, 1.0, "1.0_128"),
+        (256, 1.0, "1.0_224"),  # what Keras takes for every size without weights of its own
+        ((128, 160), 0.5, "0.5_224"),
+    ],
+)
+def test_missing_imagenet_weights_are_named(monkeypatch, keras_home, size, alpha, name):
+    asked = []
+    monkeypatch.setattr(models.network, "answers", lambda url: asked.append(url))
+    with pytest.raises(FileNotFoundError, match="weights=None") as error:
+        models.mobilenetv2_unet(size, alpha=alpha)
+    file = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{name}_no_top.h5"
+    assert str(keras_home / "models" / file) in str(error.value)
+    assert asked == [models.WEIGHTS_URL + file]
+
+
+def test_weights_that_are_there_ask_no_network(monkeypatch, keras_home):
+    (keras_home / "models").mkdir()
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5"
+    (keras_home / "models" / name).touch()
+    taken = []
+    build = keras.applications.MobileNetV2
+    monkeypatch.setattr(models.network, "answers", lambda url: pytest.fail("asked the network"))
+    monkeypatch.setattr(
+        keras.applications,
+        "MobileNetV2",
+        lambda **options: taken.append(options.pop("weights")) or build(**options, weights=None),
+    )
+    models.mobilenetv2_unet(128)
+    assert taken == ["imagenet"]  # Keras's own call does the loading
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_real_imagenet_weights_are_taken(size):
+    rows = 128 if size == 128 else 224
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{rows}_no_top.h5"
+    if not (run_mode.keras_home() / "models" / name).exists():
+        pytest.skip(f"{name} is not in Keras's folder")
+    first, again = (models.mobilenetv2_encoder((size, size)).get_weights() for _ in range(2))
+    assert all(map(np.array_equal, first, again))  # random ones would differ
