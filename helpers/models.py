@@ -77,9 +77,10 @@ def mobilenetv2_unet(
     """U-Net whose encoder is MobileNetV2 (Sandler et al., CVPR 2018,
     https://arxiv.org/abs/1801.04381).
 
-    The encoder is one layer of the model: ``model.get_layer("encoder").trainable = False``
-    freezes it. Its batch normalization always uses the averages that it came with, also while it
-    is trained: with MobileNetV2's momentum of 0.999, new ones would take thousands of steps.
+    The encoder is one layer of the model, ``encoder``; ``train_encoder`` freezes and unfreezes
+    it. Its batch normalization always uses the averages that it came with, also while its
+    convolutions are trained: with MobileNetV2's momentum of 0.999, new ones would take thousands
+    of steps.
 
     Args:
         input_size: int or (height, width), pixels; each side divisible by 32.
@@ -110,8 +111,7 @@ def mobilenetv2_unet(
 
     images = keras.Input((height, width_px, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
-    encoder = mobilenetv2_encoder((height, width_px), alpha, weights)
-    *skips, x = encoder(x, training=False)  # batch normalization by its own averages
+    *skips, x = mobilenetv2_encoder((height, width_px), alpha, weights)(x)
 
     for level, (width, skip) in enumerate(zip(widths, reversed(skips)), start=1):
         name = f"up_{level}"
@@ -127,7 +127,23 @@ def mobilenetv2_unet(
     logits = layers.Conv2DTranspose(
         classes, 3, strides=2, padding="same", dtype="float32", name="logits"
     )(x)
-    return keras.Model(images, logits, name="mobilenetv2_unet")
+    model = keras.Model(images, logits, name="mobilenetv2_unet")
+    train_encoder(model, True)
+    return model
+
+
+def train_encoder(model, trainable):
+    """Freezes the encoder of a ``mobilenetv2_unet``, or lets its convolutions be trained.
+
+    Call ``model.compile`` afterwards. ``model.get_layer("encoder").trainable = True`` alone would
+    unfreeze batch normalization too. (Calling the encoder with ``training=False`` would not keep
+    it frozen: in Keras 3, ``fit`` passes its own ``training=True`` down to every layer.)
+    """
+    encoder = model.get_layer("encoder")
+    encoder.trainable = trainable
+    for layer in encoder.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
 
 
 def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):

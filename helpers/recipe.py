@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from helpers import data, evaluation, run_mode, training
 from helpers.dice import CrossEntropyDiceLoss, MeanDice
+from helpers.models import train_encoder
 
 FINISHED = "finished.json"
 
@@ -63,7 +64,7 @@ def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbo
         if previous is not None:
             model.set_weights(previous.get_weights())
         if stage.freeze_encoder:
-            model.get_layer("encoder").trainable = False
+            train_encoder(model, False)
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
