@@ -135,6 +135,14 @@ def result(matrix, *, images, input_size, data_source, settings, seed, **more):
         "data_source": data_source,
         "settings": settings,
         "seed": seed,
+        **environment(),
+        **more,
+    }
+
+
+def environment():
+    """Where and when a result was obtained: versions, Keras's backend, device, date."""
+    return {
         "versions": {
             "python": platform.python_version(),
             **{name: _version(name) for name in PACKAGES},
@@ -142,7 +150,6 @@ def result(matrix, *, images, input_size, data_source, settings, seed, **more):
         "backend": keras.backend.backend(),
         "device": device_name(),
         "date": datetime.date.today().isoformat(),
-        **more,
     }
 
 

@@ -116,7 +116,7 @@ def mobilenetv2_unet(
     for level, (width, skip) in enumerate(zip(widths, reversed(skips)), start=1):
         name = f"up_{level}"
         if decoder == "pix2pix":
-            x = upsample(width, 3, name=name)(x)
+            x = upsample(width, 3, momentum=BATCH_NORM_MOMENTUM, name=name)(x)
             x = layers.Concatenate(name=f"{name}_skip")([x, skip])
         else:
             x = layers.UpSampling2D(2, name=f"{name}_enlarge")(x)
@@ -182,7 +182,7 @@ def convolution(x, channels, kernel_size, name, number=""):
     return layers.ReLU(name=f"{name}_relu{number}")(x)
 
 
-def upsample(filters, size, apply_dropout=False, name=None):
+def upsample(filters, size, apply_dropout=False, momentum=0.99, name=None):
     """The decoder block of pix2pix (Isola et al., CVPR 2017, https://arxiv.org/abs/1611.07004).
 
     The same layers as ``tensorflow_examples.models.pix2pix.pix2pix.upsample(filters, size)``,
@@ -192,6 +192,7 @@ def upsample(filters, size, apply_dropout=False, name=None):
         filters: output channels.
         size: kernel size of the transposed convolution.
         apply_dropout: adds a dropout of 0.5.
+        momentum: of batch normalization; the original has Keras's default, 0.99.
 
     Returns:
         keras.Sequential: (B, H, W, C) -> (B, 2H, 2W, filters).
@@ -207,7 +208,7 @@ def upsample(filters, size, apply_dropout=False, name=None):
             use_bias=False,
         )
     )
-    block.add(layers.BatchNormalization())
+    block.add(layers.BatchNormalization(momentum=momentum))
     if apply_dropout:
         block.add(layers.Dropout(0.5))
     block.add(layers.ReLU())

@@ -33,7 +33,19 @@ class Stage(NamedTuple):
     freeze_encoder: bool = False
 
 
-def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbose=2):
+def train(
+    build,
+    pets,
+    stages,
+    *,
+    seed,
+    run_dir,
+    loss=None,
+    limit=None,
+    resume=False,
+    callbacks=(),
+    verbose=2,
+):
     """Trains a network stage by stage; each starts from the best weights of the one before.
 
     A fully convolutional network has no weight that depends on the image size, so the stages may
@@ -45,15 +57,19 @@ def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbo
         stages: Stages, in order; the last one's size is the model's.
         seed: of weights, order and augmentation.
         run_dir: gets one folder a stage, as in ``training.fit``.
+        loss: a Keras loss on logits; None for cross-entropy plus Dice.
         limit: train on the first so many examples, validate on a tenth as many.
         resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
-            data, seed and stages up to there are the same. A change of the code goes unnoticed.
+            data, loss, seed and stages up to there are the same. A change of the code goes
+            unnoticed.
+        callbacks: further Keras callbacks.
         verbose: as in ``model.fit``.
 
     Returns:
         model: of the last stage, with the weights that were best on validation.
         history: dict of lists by epoch, all stages in a row, and ``seconds`` by stage.
     """
+    loss = CrossEntropyDiceLoss() if loss is None else loss
     model, history = None, {"seconds": []}
     tenth = limit and max(1, limit // 10)
     for number, stage in enumerate(stages, start=1):
@@ -69,6 +85,7 @@ def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbo
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
             "data": [pets.name, limit],
+            "loss": loss.name,
             "seed": seed,
             "stages": [list(stage) for stage in stages[:number]],
         }
@@ -87,11 +104,12 @@ def train(build, pets, stages, *, seed, run_dir, limit=None, resume=False, verbo
             data.training_batches(examples, stage.batch_size, seed + number, stage.augmented),
             data.evaluation_batches(held_out, stage.batch_size),
             epochs=stage.epochs,
-            loss=CrossEntropyDiceLoss(),
+            loss=loss,
             metric=MeanDice(data.CLASSES),
             learning_rate=stage.learning_rate,
             jit_compile=stage.jit_compile,
             run_dir=folder,
+            callbacks=callbacks,
             verbose=verbose,
         )
         part = {**part, "seconds": [round(time.monotonic() - start)]}

@@ -3,9 +3,11 @@
 import shutil
 from pathlib import Path
 
+import IPython.display
 import keras
+import matplotlib.pyplot as plt
 
-from helpers import run_mode
+from helpers import evaluation, run_mode
 
 # What a run folder may hold: fit's own files, and the note that helpers.recipe adds.
 RUN_FILES = ("best.keras", "log.csv", "backup", "finished.json")
@@ -45,6 +47,7 @@ def fit(
     learning_rate,
     run_dir,
     jit_compile="auto",
+    callbacks=(),
     verbose=2,
 ):
     """Compiles and trains a model, and leaves it with the weights of its best epoch.
@@ -62,6 +65,7 @@ def fit(
         learning_rate: the schedule's peak.
         run_dir: folder of this run.
         jit_compile: as in ``model.compile``; "auto" is XLA on a GPU, none on a CPU.
+        callbacks: further Keras callbacks.
         verbose: as in ``model.fit``; 2 prints one line an epoch.
 
     Returns:
@@ -72,12 +76,12 @@ def fit(
         ValueError: ``run_dir`` holds something that is not of a run; nothing is deleted then.
         OSError: ``run_dir`` cannot be written to.
     """
-    schedule = cosine_schedule(learning_rate, epochs * len(train))
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
-    model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
+    compile_model(
+        model,
+        steps=epochs * len(train),
         loss=loss,
-        metrics=[metric, accuracy],
+        metric=metric,
+        learning_rate=learning_rate,
         jit_compile=jit_compile,
     )
     run_dir = _fresh_folder(run_dir)
@@ -89,6 +93,7 @@ def fit(
         shuffle=False,  # the dataset does that itself
         verbose=verbose,
         callbacks=[
+            *callbacks,
             keras.callbacks.ModelCheckpoint(
                 best, monitor=f"val_{metric.name}", mode="max", save_best_only=True
             ),
@@ -100,6 +105,45 @@ def fit(
     )
     model.load_weights(best)
     return history.history
+
+
+def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="auto"):
+    """What ``fit`` compiles with: AdamW (weight decay 1e-4) under a ``cosine_schedule`` of so many
+    steps, and the pixel accuracy beside the metric."""
+    accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
+    model.compile(
+        optimizer=keras.optimizers.AdamW(cosine_schedule(learning_rate, steps), weight_decay=1e-4),
+        loss=loss,
+        metrics=[metric, accuracy],
+        jit_compile=jit_compile,
+    )
+
+
+class ShowPredictions(keras.callbacks.Callback):
+    """Draws the predictions for a few images as a training goes on: one figure, drawn again in
+    its place. Outside a notebook it does nothing.
+
+    Args:
+        images: (N, H, W, 3), 0..255.
+        draw: function of N predicted masks (N, H, W) int64 that returns a matplotlib Figure, such
+            as one that calls ``visualization.plot_predictions``.
+        every: int, epochs between two drawings.
+    """
+
+    def __init__(self, images, draw, every=1):
+        super().__init__()
+        self.images, self.draw, self.every = images, draw, every
+        self.shown = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every or IPython.get_ipython() is None:
+            return
+        figure = self.draw(evaluation.predict(self.model, self.images))
+        if self.shown is None:
+            self.shown = IPython.display.display(figure, display_id=True)
+        else:
+            self.shown.update(figure)
+        plt.close(figure)  # else the cell would show it once more
 
 
 def _fresh_folder(path):

@@ -235,6 +235,67 @@ def plot_speeds(speeds, *, source):
     return fig
 
 
+def plot_feature_maps(image, maps, *, source, channels=4):
+    """One row a layer: the image, and the channels that vary most across it.
+
+    Each channel is drawn from its lowest value, black, to its highest, white.
+
+    Args:
+        image: one image.
+        maps: dict of 1 to 8 entries, layer name -> (h, w, C) float activations for that image.
+        source: str, where the data comes from.
+        channels: int, how many a layer, 1 to 5.
+
+    Returns:
+        matplotlib Figure.
+    """
+    image = _check_images(image, "image", ndim=3)
+    _check_named(maps, "maps", "layer name -> (h, w, C) activations", most=8)
+    if not 1 <= channels <= 5:
+        raise ValueError(f"channels is {channels}: expected 1 to 5, which fit beside the image.")
+    maps = {name: _check_map(values, name, channels) for name, values in maps.items()}
+    panel = 8.4 / (1 + channels)
+    row_height = panel * image.shape[0] / image.shape[1] + 0.08 + 2 * LINE
+    size = (8.4, len(maps) * row_height + 0.8)
+    fig, axes = _new_figure(len(maps), 1 + channels, size, source)
+    for row, (name, values) in zip(axes, maps.items()):
+        row[0].imshow(image)
+        row[0].set_xlabel(_text(name, panel - 0.1), fontsize=FONT_SIZE)
+        for ax, channel in zip(row[1:], np.argsort(-values.std(axis=(0, 1)))[:channels]):
+            ax.imshow(values[..., channel], cmap="gray", aspect="auto")
+            ax.set_xlabel(f"channel {channel}", fontsize=FONT_SIZE)
+        for ax in row:
+            ax.set(xticks=[], yticks=[])
+    return fig
+
+
+def plot_progress(runs, *, source, ylabel="validation mean IoU"):
+    """A score against the seconds of training that it took.
+
+    Args:
+        runs: dict of 1 to 4 entries, name -> (seconds, scores): two lists of the same length,
+            seconds growing, scores in 0..1.
+        source: str, where the data comes from.
+        ylabel: str, what the score is.
+
+    Returns:
+        matplotlib Figure.
+    """
+    _check_named(runs, "runs", "name -> (seconds, scores)", most=len(RUN_STYLES))
+    runs = {name: _check_progress(run, name) for name, run in runs.items()}
+    fig, axes = _new_figure(1, 1, (8.0, 4.2 + 0.28 * len(runs)), source)
+    ax = axes[0, 0]
+    for (name, (seconds, scores)), (color, marker) in zip(runs.items(), RUN_STYLES):
+        label = _text(f"{name}: {scores[-1]:.3f} after {seconds[-1]:,.0f} s", 7.2)
+        ax.plot(seconds, scores, color=color, marker=marker, label=label)
+    ax.set_xlim(left=0)
+    ax.grid(alpha=0.3)
+    ax.set_xlabel("seconds of training", fontsize=FONT_SIZE)
+    ax.set_ylabel(_text(ylabel, 3.5), fontsize=FONT_SIZE)
+    _legend(fig, ax.get_legend_handles_labels()[0], columns=1)
+    return fig
+
+
 def plot_confusion_matrix(matrix, *, source, class_names=CLASS_NAMES):
     """Of each true class, the share of its pixels that went to each predicted class.
 
@@ -519,6 +580,28 @@ def _check_scores(values, name):
             f"{', '.join(CLASS_NAMES)}; divide percentages by 100."
         )
     return values
+
+
+def _check_map(values, name, channels):
+    values = _as_array(values, f"maps[{name!r}]").astype(np.float32)
+    if values.ndim != 3 or values.shape[-1] < channels or not np.isfinite(values).all():
+        raise ValueError(
+            f"maps[{name!r}] has shape {values.shape}: expected (h, w, C) for one image, C of "
+            f"{channels} or more, all finite."
+        )
+    return values
+
+
+def _check_progress(run, name):
+    seconds, scores = (_as_array(values, f"runs[{name!r}]") for values in run)
+    if seconds.shape != scores.shape or seconds.ndim != 1 or (np.diff(seconds) <= 0).any():
+        raise ValueError(
+            f"runs[{name!r}] has {seconds.shape} seconds and {scores.shape} scores: expected two "
+            f"lists of the same length, seconds growing."
+        )
+    if not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"runs[{name!r}] has scores outside 0..1: divide percentages by 100.")
+    return seconds, scores
 
 
 def _check_matrix(matrix, size):

@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 
 from helpers import models, run_mode
+from helpers.dice import CrossEntropyDiceLoss
 
 
 def kinds(model):
@@ -274,6 +275,20 @@ def test_mobilenetv2_keeps_its_averages_while_its_convolutions_train():
         assert bool(moved) == trainable
         assert not any("bn" in path.split("/")[-2].lower() for path in moved), moved
         models.train_encoder(model, not trainable)
+
+
+@pytest.mark.parametrize("decoder", models.DECODERS)
+def test_training_and_inference_agree_after_a_few_steps(decoder):
+    # With Keras's momentum of 0.99 the averages would still be mostly the initial ones.
+    keras.utils.set_random_seed(1)
+    options = {"alpha": 0.35, "weights": None, "decoder": decoder, "widths": (8, 6, 4, 4)}
+    model = models.mobilenetv2_unet(64, **options)
+    images = pictures(64, batch=8)
+    model.compile("adam", CrossEntropyDiceLoss())
+    model.fit(images, np.zeros((8, 64, 64, 1)), epochs=40, verbose=0)
+    training = np.asarray(model(images, training=True))
+    inference = np.asarray(model(images, training=False))
+    assert np.abs(training - inference).max() < 0.1 * np.ptp(training)
 
 
 @pytest.mark.parametrize(

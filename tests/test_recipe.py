@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data, recipe, training, unet_from_scratch
-from helpers.models import unet
+from helpers import data, dice, recipe, training, unet_from_scratch
+from helpers.models import mobilenetv2_unet, unet
 from helpers.recipe import Stage
 
 SMALL = functools.partial(unet, classes=data.CLASSES, width=4, depth=2)
@@ -39,7 +39,7 @@ def fits(monkeypatch):
     calls = []
 
     def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):
-        calls.append((model.get_weights(), train, validation))
+        calls.append((model.get_weights(), train, validation, settings))
         for _ in range(epochs):
             for images, _ in train:
                 for weight in model.trainable_weights:
@@ -119,10 +119,40 @@ def test_a_resumed_training_ends_as_one_that_never_broke_off(
     assert equal(whole, resumed) and history["loss"] == same["loss"]
 
 
+def test_loss_and_callbacks_are_handed_on(train, fits):
+    train(stages=STAGES[:1])
+    assert isinstance(fits[0][3]["loss"], dice.CrossEntropyDiceLoss)
+    loss, callback = dice.DiceLoss(), keras.callbacks.Callback()
+    train(loss=loss, callbacks=[callback], stages=STAGES[:1])
+    assert fits[1][3]["loss"] is loss and fits[1][3]["callbacks"] == [callback]
+
+
+def test_a_frozen_stage_leaves_the_encoder_alone(train, fits):
+    def build(size):
+        options = {"alpha": 0.35, "weights": None, "widths": (8, 6, 4, 2)}
+        return mobilenetv2_unet(size, data.CLASSES, **options)
+
+    stages = [Stage(32, 1, 4, 1e-2, freeze_encoder=True), Stage(32, 1, 4, 1e-2)]
+    model, _ = train(build, stages)
+    start, frozen, tuned = (
+        {w.path: w.numpy() for w in network.get_layer("encoder").trainable_weights}
+        for network in (with_weights(build, fits[0][0]), with_weights(build, fits[1][0]), model)
+    )
+    assert start and all(np.array_equal(start[path], frozen[path]) for path in start)
+    assert not any(np.array_equal(frozen[path], tuned[path]) for path in start)
+
+
+def with_weights(build, weights):
+    model = build(32)
+    model.set_weights(weights)
+    return model
+
+
 @pytest.mark.parametrize(
     "changed",
     [
         {"seed": 8},
+        {"loss": dice.DiceLoss()},
         {"limit": 11},
         {"stages": (Stage(16, 2, 4, 2e-2), STAGES[1])},
         {"build": functools.partial(unet, classes=data.CLASSES, width=5, depth=2)},

@@ -4,6 +4,7 @@ import csv
 import pathlib
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -317,3 +318,41 @@ def test_an_earlier_run_that_cannot_be_deleted_is_explained(tmp_path, monkeypatc
     monkeypatch.setattr(pathlib.Path, "unlink", refuse)
     with pytest.raises(OSError, match="Cannot make the run folder .*Permission denied"):
         fit(tmp_path)
+
+
+# Predictions drawn while a training goes on
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """As in a notebook: what was displayed at first, and what then took its place."""
+    shown = []
+    handle = type("Handle", (), {"update": lambda self, figure: shown.append(("update", figure))})
+
+    def display(figure, display_id):
+        shown.append(("display", figure))
+        return handle()
+
+    monkeypatch.setattr("IPython.get_ipython", lambda: object())
+    monkeypatch.setattr("IPython.display.display", display)
+    return shown
+
+
+def test_predictions_are_drawn_in_the_same_place(notebook, tmp_path):
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    drawn = []
+
+    def draw(predictions):
+        drawn.append(predictions)
+        return plt.figure()
+
+    watch = training.ShowPredictions(images, draw, every=2)
+    model, _ = fit(tmp_path, epochs=5, callbacks=[watch], learning_rate=1e-2)
+    assert [kind for kind, _ in notebook] == ["display", "update"]  # after epochs 2 and 4
+    assert all(masks.shape == (2, 8, 8) and masks.dtype == np.int64 for masks in drawn)
+    assert not plt.get_fignums()  # closed: the cell's end would show them again
+
+
+def test_predictions_are_drawn_only_in_a_notebook(tmp_path):
+    watch = training.ShowPredictions(np.zeros((1, 8, 8, 3)), lambda predictions: 1 / 0)
+    fit(tmp_path, epochs=1, callbacks=[watch])

@@ -40,6 +40,12 @@ HISTORY = {
 RUNS = {f"a run with a long name, number {i}": HISTORY for i in range(4)}
 LONG_SCORES = {f"Dice of a model with a long name {i}": [1.0, 1.0, 0.0] for i in range(4)}
 MODELS = {"U-Net with skip connections": SHIFTED, "b": MASKS, "MobileNetV2 encoder": MASKS}
+# Channels 0 to 3 vary ever more.
+MAPS = {"block_1_expand_relu": np.random.default_rng(1).random((16, 16, 4)) * [1, 2, 3, 4]}
+PROGRESS = {
+    "The tutorial": ([60, 120, 185], [0.6, 0.65, 0.7]),
+    "A recipe with a long name, two epochs with the encoder frozen": ([30, 61], [0.7, 0.75]),
+}
 COUNTS = [[90, 6, 4], [0, 0, 0], [1, 1, 2]]
 
 FIGURES = {
@@ -56,6 +62,8 @@ FIGURES = {
     "bars": lambda source: viz.plot_class_bars({"IoU": [0.5, 1, 0]}, source=source),
     "speeds": lambda source: viz.plot_speeds({"decode": 3100, "cache": 98000}, source=source),
     "four bars": lambda source: viz.plot_class_bars(LONG_SCORES, source=source),
+    "features": lambda source: viz.plot_feature_maps(IMAGES[0], MAPS, source=source),
+    "progress": lambda source: viz.plot_progress(PROGRESS, source=source),
     "confusion": lambda source: viz.plot_confusion_matrix(COUNTS, source=source),
 }
 SIZES = {  # pixels: what a notebook prints as <Figure size ...>
@@ -68,6 +76,8 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "bars": (750, 450),
     "speeds": (800, 220),
     "four bars": (750, 450),
+    "features": (840, 310),
+    "progress": (800, 480),
     "confusion": (650, 550),
 }
 
@@ -340,6 +350,25 @@ def test_speeds_are_bars_in_the_given_order():
     assert fig.axes[0].yaxis_inverted()  # the first one on top
 
 
+def test_feature_maps_show_the_channels_that_vary_most():
+    fig = viz.plot_feature_maps(IMAGES[0], MAPS, source=SOURCE, channels=3)
+    assert [ax.get_xlabel() for ax in fig.axes[1:]] == ["channel 3", "channel 2", "channel 1"]
+    shown = fig.axes[1].images[0]
+    assert np.allclose(shown.get_array(), MAPS["block_1_expand_relu"][..., 3])
+    assert shown.norm.vmin == shown.get_array().min()
+    assert np.array_equal(fig.axes[0].images[0].get_array(), IMAGES[0])
+    assert "block_1_expand_relu" in words(fig)
+
+
+def test_progress_draws_every_score_against_its_seconds():
+    fig = viz.plot_progress(PROGRESS, source=SOURCE, ylabel="validation Dice")
+    lines = fig.axes[0].get_lines()
+    for line, (seconds, scores) in zip(lines, PROGRESS.values(), strict=True):
+        assert line.get_xdata().tolist() == seconds and line.get_ydata().tolist() == scores
+    assert "The tutorial: 0.700 after 185 s" in words(fig)
+    assert fig.axes[0].get_ylabel() == "validation Dice" and fig.axes[0].get_xlim()[0] == 0
+
+
 def test_confusion_rows_are_percent_of_the_truth():
     fig = viz.plot_confusion_matrix(COUNTS, source=SOURCE)
     cells = [text.get_text() for text in fig.axes[0].texts]
@@ -406,6 +435,22 @@ BAD = {
     ),
     "two classes": (lambda: viz.plot_class_bars({"IoU": [1, 1]}, source=SOURCE), "three values"),
     "no speed": (lambda: viz.plot_speeds({"a": 0.0}, source=SOURCE), "expected numbers above 0"),
+    "too few channels": (
+        lambda: viz.plot_feature_maps(IMAGES[0], MAPS, source=SOURCE, channels=5),
+        r"\(16, 16, 4\): expected \(h, w, C\) for one image, C of 5 or more",
+    ),
+    "too many channels": (
+        lambda: viz.plot_feature_maps(IMAGES[0], MAPS, source=SOURCE, channels=6),
+        "expected 1 to 5",
+    ),
+    "seconds go back": (
+        lambda: viz.plot_progress({"a": ([2, 1], [0, 1])}, source=SOURCE),
+        "seconds growing",
+    ),
+    "percent against time": (
+        lambda: viz.plot_progress({"a": ([1, 2], [50, 60])}, source=SOURCE),
+        "divide percentages by 100",
+    ),
     "not square": (
         lambda: viz.plot_confusion_matrix([[1, 2]], source=SOURCE),
         r"\(1, 2\).*\(3, 3\)",

@@ -1,0 +1,9 @@
+"""Ours beside its peers, each comparison in one run. Not part of the tests.
+
+    pip install -r benchmarks/requirements.txt
+    python -m benchmarks.time_to_accuracy
+    python -m benchmarks.input_pipeline
+    python -m benchmarks.training_step
+
+Each writes a JSON file and a chart of the same name under ``results/``.
+"""

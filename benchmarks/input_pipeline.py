@@ -1,0 +1,170 @@
+"""Input pipelines: ours, the tutorial's, and PyTorch's DataLoader with Albumentations.
+
+    python -m benchmarks.input_pipeline
+
+All read the same records of the training part and give batches of 32 at 128 pixels. What they do
+to them differs, as it does in practice: the tutorial only flips; ours and Albumentations flip,
+scale, crop, rotate and change colours. The floor is JPEG decoding alone, on all cores.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+RESULT = Path("results/input_pipeline.json")
+SIZE = 128
+BATCH = 32
+LATER_EPOCHS = 5
+ROUNDS = 3
+
+
+def floor(pets):
+    import tensorflow as tf
+
+    from helpers import data
+
+    records = data.read_records(pets, "train")
+    return records.map(
+        lambda record: tf.io.decode_jpeg(record["image"], channels=3),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def ours(pets):
+    from helpers import data
+
+    return data.training_batches(data.load_split(pets, "train", SIZE), BATCH, seed=42)
+
+
+def tutorials(pets):
+    from benchmarks import tutorial
+    from helpers import data
+
+    tutorial.BATCH = BATCH
+    steps = data.count_examples(pets, "train") // BATCH
+    batches = iter(tutorial.batches(pets, "train", training=True))  # repeats without end
+
+    class Epochs:
+        def __iter__(self):
+            return (next(batches) for _ in range(steps))
+
+    return Epochs()
+
+
+def pytorch(pets):
+    import albumentations as A
+    import cv2
+    import numpy as np
+    import torch
+
+    from helpers import data
+
+    records = [
+        (record["image"], record["segmentation_mask"])
+        for record in data.read_records(pets, "train").as_numpy_iterator()
+    ]
+    change = A.Compose(
+        [
+            A.Resize(SIZE, SIZE, interpolation=cv2.INTER_AREA),
+            A.HorizontalFlip(p=0.5),
+            A.Affine(scale=(0.9, 1.5), rotate=(-15, 15), translate_percent=(-0.1, 0.1)),
+            A.ColorJitter(brightness=0.15, contrast=0.25, saturation=0.4, hue=0.0, p=1.0),
+        ]
+    )
+
+    class Pets(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(records)
+
+        def __getitem__(self, index):
+            image, mask = (np.frombuffer(part, np.uint8) for part in records[index])
+            image = cv2.cvtColor(cv2.imdecode(image, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            mask = cv2.imdecode(mask, cv2.IMREAD_GRAYSCALE)
+            both = change(image=image, mask=mask)
+            return both["image"], both["mask"] - 1
+
+    cv2.setNumThreads(0)  # the workers are the parallelism
+    return torch.utils.data.DataLoader(
+        Pets(), BATCH, shuffle=True, num_workers=os.cpu_count(), persistent_workers=True
+    )
+
+
+CONTESTANTS = {
+    "JPEG decode alone (floor)": floor,
+    "ours": ours,
+    "TensorFlow's tutorial": tutorials,
+    "PyTorch DataLoader, Albumentations": pytorch,
+}
+
+
+def measure(name):
+    """One contestant's first epoch, later epochs (images a second), and memory (MB)."""
+    import psutil
+
+    from helpers import data
+
+    pets = data.open_pets()
+    count = data.count_examples(pets, "train")
+    next(iter(data.read_records(pets, "train")))  # TensorFlow's own start is nobody's epoch
+
+    def memory():
+        process = psutil.Process()
+        parts = [process, *process.children(recursive=True)]
+        return sum(part.memory_full_info().pss for part in parts) / 1e6
+
+    before, start = memory(), time.monotonic()
+    epochs = CONTESTANTS[name](pets)
+    for _ in epochs:
+        pass
+    first = time.monotonic() - start
+    start = time.monotonic()
+    for _ in range(LATER_EPOCHS):
+        for _ in epochs:
+            pass
+    later = (time.monotonic() - start) / LATER_EPOCHS
+    return {
+        "first_epoch_images_per_s": count / first,
+        "later_images_per_s": count / later,
+        "memory_mb": memory() - before,
+    }
+
+
+def main():
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(sys.argv[1])))
+        return
+    from benchmarks import rounds
+    from helpers import data, evaluation, visualization
+
+    pets = data.open_pets()
+    medians = rounds.measure("benchmarks.input_pipeline", list(CONTESTANTS), ROUNDS)
+    pixels = data.count_examples(pets, "train") * SIZE * SIZE
+    evaluation.write_result(
+        RESULT,
+        {
+            "contestants": medians,
+            "cache_mb": {
+                "ours": pixels * (3 + 1) / 1e6,  # uint8 image, uint8 mask
+                "TensorFlow's tutorial": pixels * (3 * 4 + 1) / 1e6,  # float32 image, uint8 mask
+            },
+            "batch_size": BATCH,
+            "input_size": SIZE,
+            "rounds": ROUNDS,
+            "data_source": data.describe(pets, "train"),
+            "command": "python -m benchmarks.input_pipeline",
+            **evaluation.environment(),
+        },
+    )
+    speeds = {}
+    for name, values in medians.items():
+        speeds[f"{name}, first epoch"] = values["first_epoch_images_per_s"]
+        if "floor" not in name:
+            speeds[f"{name}, later"] = values["later_images_per_s"]
+    figure = visualization.plot_speeds(speeds, source=data.describe(pets, "train"))
+    visualization.save_figure(figure, RESULT.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

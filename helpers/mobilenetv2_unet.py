@@ -1,0 +1,49 @@
+"""The recipe of the U-Net on MobileNetV2.
+
+    python -m helpers.mobilenetv2_unet --size 128
+
+trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json``; 256 likewise. With
+``--resume``, a run that broke off goes on behind its last finished stage. Notebook 02 takes the
+same numbers.
+"""
+
+import argparse
+import functools
+
+from helpers import data, recipe
+from helpers.models import mobilenetv2_unet
+from helpers.recipe import Stage
+
+# The decoder first, on the encoder as it is; then all of it at a tenth of the rate.
+STAGES = {
+    128: (
+        Stage(128, epochs=2, batch_size=32, learning_rate=2e-3, freeze_encoder=True),
+        Stage(128, epochs=18, batch_size=32, learning_rate=2e-4),
+    ),
+    256: (
+        Stage(256, epochs=2, batch_size=32, learning_rate=2e-3, freeze_encoder=True),
+        Stage(256, epochs=18, batch_size=32, learning_rate=2e-4),
+    ),
+}
+DECODER = "light"
+SEED = 42
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m helpers.mobilenetv2_unet")
+    parser.add_argument("--size", type=int, choices=STAGES, default=128, help="pixels")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
+    options = parser.parse_args()
+    recipe.run(
+        f"results/mobilenetv2_unet_{options.size}.json",
+        functools.partial(mobilenetv2_unet, classes=data.CLASSES, decoder=DECODER),
+        STAGES[options.size],
+        seed=SEED,
+        settings={"model": "mobilenetv2_unet", "decoder": DECODER, "weights": "imagenet"},
+        command=f"python -m helpers.mobilenetv2_unet --size {options.size}",
+        resume=options.resume,
+    )
+
+
+if __name__ == "__main__":
+    main()
