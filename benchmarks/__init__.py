@@ -5,5 +5,5 @@
     python -m benchmarks.input_pipeline
     python -m benchmarks.training_step
 
-Each writes a JSON file and a chart of the same name under ``results/``.
+The first writes its JSON file and chart to ``results/``, the others beside themselves.
 """

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-RESULT = Path("results/input_pipeline.json")
+RESULT = Path("benchmarks/input_pipeline.json")
 SIZE = 128
 BATCH = 32
 LATER_EPOCHS = 5

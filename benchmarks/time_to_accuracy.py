@@ -14,11 +14,22 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import tutorial
-from helpers import data, evaluation, mobilenetv2_unet, models, run_mode, training, visualization
+from helpers import (
+    data,
+    evaluation,
+    mobilenetv2_unet,
+    models,
+    readme,
+    run_mode,
+    training,
+    visualization,
+)
 from helpers.dice import CrossEntropyDiceLoss, MeanDice
 
 RESULT = Path("results/time_to_accuracy.json")
 SIZE = 128
+OURS = "Ours"
+TUTORIAL = "TensorFlow's tutorial"
 
 
 def tutorials(pets):
@@ -96,49 +107,54 @@ def race(contestants, evaluate):
 
 def main():
     pets = data.open_pets()
-    training.set_precision()
+    precision = training.set_precision()
+    stages = mobilenetv2_unet.STAGES[SIZE]
     contestants = {
-        "TensorFlow's tutorial": tutorials(pets),
-        "Ours, two epochs": ours(pets, mobilenetv2_unet.STAGES[SIZE][:1]),
-        "Ours": ours(pets, mobilenetv2_unet.STAGES[SIZE]),
+        TUTORIAL: tutorials(pets),
+        "Ours, encoder frozen": ours(pets, stages[:1]),
+        OURS: ours(pets, stages),
     }
 
     def evaluate(name, model, split="validation"):
-        if name.startswith("Ours"):
-            batches = data.evaluation_batches(data.load_split(pets, split, SIZE), 32)
-        else:
+        if name == TUTORIAL:
             batches = tutorial.batches(pets, split, training=False)
+        else:
+            batches = data.evaluation_batches(data.load_split(pets, split, SIZE), 32)
         return evaluation.evaluate(model, batches, data.CLASSES)
 
     trained, curves = race(contestants, evaluate)
     entries = {}
     for name, model in trained.items():
-        test = evaluation.result(
-            evaluate(name, model, "test"),
-            images=data.count_examples(pets, "test"),
-            input_size=SIZE,
-            data_source=data.describe(pets, "test"),
-            settings={"parameters": model.count_params()},
-            seed=mobilenetv2_unet.SEED,
-        )
-        curve = {key: np.round(values, 4).tolist() for key, values in curves[name].items()}
-        entries[name] = {**curve, "test": test}
-        print(
-            f"{name}: {curve['seconds'][-1]:.0f} s; test mean IoU {test['mean_iou']:.4f}, pixel "
-            f"accuracy {test['pixel_accuracy']:.4f}, Dice with border as pet "
-            f"{test['dice_border_as_pet']:.4f}"
-        )
-    values = {
-        "contestants": entries,
-        "validation": data.describe(pets, "validation"),
-        "command": "python -m benchmarks.time_to_accuracy",
-    }
+        matrix = evaluate(name, model, "test")
+        entries[name] = {
+            **{key: np.round(values, 4).tolist() for key, values in curves[name].items()},
+            "parameters": model.count_params(),
+            "test": {**evaluation.reported_scores(matrix), "confusion_matrix": matrix.tolist()},
+        }
+    source = data.describe(pets, "validation")
+    values = evaluation.result(
+        entries[OURS]["test"]["confusion_matrix"],
+        images=data.count_examples(pets, "test"),
+        input_size=SIZE,
+        data_source=data.describe(pets, "test"),
+        settings={
+            "model": "mobilenetv2_unet",
+            "decoder": mobilenetv2_unet.DECODER,
+            "stages": [stage._asdict() for stage in stages],
+            "precision": precision,
+        },
+        seed=mobilenetv2_unet.SEED,
+        train_seconds=round(curves[OURS]["seconds"][-1]),
+        validation={"data_source": source, "mean_iou": curves[OURS]["validation_mean_iou"][-1]},
+        contestants=entries,
+        command="python -m benchmarks.time_to_accuracy",
+    )
     evaluation.write_result(RESULT, values)
     figure = visualization.plot_progress(
-        {name: tuple(curve.values()) for name, curve in curves.items()},
-        source=data.describe(pets, "validation"),
+        {name: tuple(curve.values()) for name, curve in curves.items()}, source=source
     )
     visualization.save_figure(figure, RESULT.with_suffix(".png"))
+    print(readme.comparison(values))
 
 
 if __name__ == "__main__":

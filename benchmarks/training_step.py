@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-RESULT = Path("results/training_step.json")
+RESULT = Path("benchmarks/training_step.json")
 SIZE = 128
 BATCH = 32
 STEPS = 12

@@ -117,12 +117,16 @@ def border_as_pet(matrix):
     return np.stack([rows[:, 0] + rows[:, 2], rows[:, 1]], axis=1)
 
 
+def reported_scores(matrix):
+    """``scores``, and ``dice_border_as_pet``."""
+    return {**scores(matrix), "dice_border_as_pet": scores(border_as_pet(matrix))["dice"][0]}
+
+
 def result(matrix, *, images, input_size, data_source, settings, seed, **more):
     """A run's result with the protocol beside it, ready for ``write_result``."""
     matrix = np.asarray(matrix)
     return {
-        **scores(matrix),
-        "dice_border_as_pet": scores(border_as_pet(matrix))["dice"][0],
+        **reported_scores(matrix),
         "confusion_matrix": matrix.tolist(),
         "classes": list(CLASS_NAMES),
         "protocol": (

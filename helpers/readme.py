@@ -14,7 +14,7 @@ BEGIN, END = (
     "<!-- results: begin, written by python -m helpers.readme -->",
     "<!-- results: end -->",
 )
-NAMES = {"unet": "U-Net from scratch"}
+NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
 def table(results):
@@ -50,6 +50,37 @@ def table(results):
     return rows + "\n\n" + "\n".join(notes)
 
 
+def comparison(result):
+    """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant.
+
+    Args:
+        result: dict, as that command writes it.
+
+    Returns:
+        str.
+    """
+    head = ["Trained in one run", "Epochs", "Training time", "Pixel accuracy", "Mean IoU"]
+    lines = [head + ["Dice (border as pet)"], ["---"] * 6]
+    for name, entry in result["contestants"].items():
+        test = entry["test"]
+        lines.append(
+            [
+                name,
+                str(len(entry["seconds"])),
+                f"{entry['seconds'][-1]:,.0f} s",
+                f"{test['pixel_accuracy']:.3f}",
+                f"**{test['mean_iou']:.3f}**",
+                f"{test['dice_border_as_pet']:.3f}",
+            ]
+        )
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    note = (
+        f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
+        f"{result['seed']}. {result['data_source']}. All train on the same images, in turns."
+    )
+    return f"{rows}\n\n{note}"
+
+
 def filled(readme, results):
     """The README's text with its results replaced.
 
@@ -59,7 +90,10 @@ def filled(readme, results):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{rest.split(END)[1]}"
+    runs = [result for result in results if "contestants" not in result]
+    races = [result for result in results if "contestants" in result]
+    parts = [before + BEGIN, table(runs), *map(comparison, races), END + rest.split(END)[1]]
+    return "\n\n".join(parts)
 
 
 def load_results(folder=RESULTS):
