@@ -62,6 +62,9 @@ def test_result_is_whole(ran):
     assert (result["input_size"], result["seed"]) == (32, unet_from_scratch.SEED)
     assert (result["settings"]["width"], result["settings"]["depth"]) == (4, 2)
     assert result["settings"]["precision"] == "float32"
+    parameters = unet(32, data.CLASSES, width=4, depth=2).count_params()
+    assert result["settings"]["parameters"] == parameters
+    assert result["validation"]["data_source"].endswith("validation part (2)")
     assert result["settings"]["stages"] == [stage._asdict() for stage in STAGES]
     assert result["train_seconds"] >= 0 and result["command"].startswith("python -m helpers.")
     assert result["versions"] and result["device"] and result["date"] and result["protocol"]
