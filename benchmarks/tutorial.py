@@ -47,9 +47,8 @@ def model(weights="imagenet"):
         x = layers.Concatenate()([upsample(width, 3)(x), skip])
     logits = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
     network = keras.Model(inputs, logits)
-    network.compile(
-        "adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
-    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile("adam", loss, metrics=["accuracy"])
     return network
 
 

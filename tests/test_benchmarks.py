@@ -36,6 +36,10 @@ def test_the_tutorials_network_trains_its_decoder_alone():
     assert [layer.output.shape[1] for layer in enlarged] == [8, 16, 32, 64]
     assert model.output_shape == (None, 128, 128, 3)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    pixels = np.random.default_rng(0).random((2, 128, 128, 3), np.float32)
+    model.train_on_batch(pixels, np.ones((2, 128, 128, 1), np.uint8))
+    assert not any(map(np.array_equal, before, model.trainable_weights))
 
 
 def test_a_race_lets_train_who_has_used_the_least_time(monkeypatch):
