@@ -23,6 +23,7 @@ import matplotlib.pyplot as plt
 import matplotlib.ticker
 import numpy as np
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
@@ -161,11 +162,13 @@ def plot_training_curves(history, *, source, metric="mean_dice"):
     """
     runs = _check_runs(history, metric)
     columns = 3 if len(runs) == 1 else 2
-    legend_rows = -(-3 * len(runs) // columns)
+    legend_rows = 1 if len(runs) == 1 else 3 * -(-len(runs) // 2)
     fig, axes = _new_figure(1, 2, (8.0, 3.7 + 0.28 * legend_rows), source)
     handles = []
     for (name, run), style in zip(runs.items(), RUN_STYLES):
         handles += _draw_run(axes[0], run, metric, name, *style)
+    if len(runs) == 3:  # an empty fourth keeps each run's entries in one column
+        handles += 3 * [Line2D([], [], linestyle="none", label=" ")]
     epochs = max(len(run["loss"]) for run in runs.values())
     for ax, key in zip(axes[0], ("loss", metric)):
         ax.set_title(_text(key.replace("_", " ").title(), 3.4), fontsize=FONT_SIZE)
@@ -254,15 +257,16 @@ def plot_feature_maps(image, maps, *, source, channels=4):
     if not 1 <= channels <= 5:
         raise ValueError(f"channels is {channels}: expected 1 to 5, which fit beside the image.")
     maps = {name: _check_map(values, name, channels) for name, values in maps.items()}
+    high, wide = image.shape[:2]
     panel = 8.4 / (1 + channels)
-    row_height = panel * image.shape[0] / image.shape[1] + 0.08 + 2 * LINE
+    row_height = panel * high / wide + 0.08 + 2 * LINE
     size = (8.4, len(maps) * row_height + 0.8)
     fig, axes = _new_figure(len(maps), 1 + channels, size, source)
     for row, (name, values) in zip(axes, maps.items()):
         row[0].imshow(image)
         row[0].set_xlabel(_text(name, panel - 0.1), fontsize=FONT_SIZE)
         for ax, channel in zip(row[1:], np.argsort(-values.std(axis=(0, 1)))[:channels]):
-            ax.imshow(values[..., channel], cmap="gray", aspect="auto")
+            ax.imshow(values[..., channel], cmap="gray", extent=(0, wide, high, 0))
             ax.set_xlabel(f"channel {channel}", fontsize=FONT_SIZE)
         for ax in row:
             ax.set(xticks=[], yticks=[])

@@ -58,6 +58,9 @@ FIGURES = {
     ),
     "comparison": lambda source: viz.plot_comparison(IMAGES, MASKS, MODELS, source=source),
     "curves": lambda source: viz.plot_training_curves(HISTORY, source=source),
+    "three curves": lambda source: viz.plot_training_curves(
+        dict(list(RUNS.items())[:3]), source=source
+    ),
     "four curves": lambda source: viz.plot_training_curves(RUNS, source=source),
     "bars": lambda source: viz.plot_class_bars({"IoU": [0.5, 1, 0]}, source=source),
     "speeds": lambda source: viz.plot_speeds({"decode": 3100, "cache": 98000}, source=source),
@@ -72,11 +75,12 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "hero": (720, 690),
     "comparison": (960, 570),
     "curves": (800, 400),
+    "three curves": (800, 540),
     "four curves": (800, 540),
     "bars": (750, 450),
     "speeds": (800, 220),
     "four bars": (750, 450),
-    "features": (840, 310),
+    "features": (840, 300),
     "progress": (800, 480),
     "confusion": (650, 550),
 }
