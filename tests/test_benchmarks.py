@@ -36,10 +36,11 @@ def test_the_tutorials_network_trains_its_decoder_alone():
     assert [layer.output.shape[1] for layer in enlarged] == [8, 16, 32, 64]
     assert model.output_shape == (None, 128, 128, 3)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
-    before = [weight.numpy() for weight in model.trainable_weights]
+    head = model.layers[-1].kernel
+    before = head.numpy().copy()
     pixels = np.random.default_rng(0).random((2, 128, 128, 3), np.float32)
     model.train_on_batch(pixels, np.ones((2, 128, 128, 1), np.uint8))
-    assert not any(map(np.array_equal, before, model.trainable_weights))
+    assert not np.array_equal(before, head.numpy())
 
 
 def test_a_race_lets_train_who_has_used_the_least_time(monkeypatch):
@@ -72,12 +73,12 @@ def test_ours_races_as_it_is_published(drawn_pets, monkeypatch):
         return build(size, classes, decoder=decoder, **options)
 
     monkeypatch.setattr(time_to_accuracy.models, "mobilenetv2_unet", small)
-    stages = [Stage(32, 2, 8, 1e-2, freeze_encoder=True), Stage(32, 1, 8, 1e-3)]
+    stages = [Stage(32, 2, 9, 1e-2, freeze_encoder=True), Stage(32, 1, 9, 1e-3)]
     starts = []
     for model in time_to_accuracy.ours(drawn_pets, stages):
         encoder = model.get_layer("encoder")
         starts.append((int(model.optimizer.iterations), bool(encoder.trainable_weights)))
-    steps = -(-data.count_examples(drawn_pets, "train") // 8)
+    steps = data.count_examples(drawn_pets, "train") // 9
     assert starts == [(steps, False), (2 * steps, False), (steps, True)]
 
 

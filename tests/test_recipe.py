@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_network(train, fits, tmp_path):
 
 def test_limit_counts_training_images_and_a_tenth_of_it_validation_images(train, fits):
     train(stages=STAGES[:1], limit=12)
-    (_, batches, held_out), *_ = fits
+    (_, batches, held_out, _), *_ = fits
     assert sum(len(images) for images, _ in batches) == 12
     assert sum(len(images) for images, _ in held_out) == 1
 
@@ -92,7 +92,7 @@ def test_a_frozen_stage_leaves_the_encoder_alone(train, fits):
     def encoder_of(weights):
         model = build(32)
         model.set_weights(weights)
-        return {w.path: w.numpy() for w in model.get_layer("encoder").trainable_weights}
+        return {w.path: w.numpy().copy() for w in model.get_layer("encoder").trainable_weights}
 
     stages = [Stage(32, 1, 4, 1e-2, freeze_encoder=True), Stage(32, 1, 4, 1e-2)]
     model, _ = train(build, stages)
