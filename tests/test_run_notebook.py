@@ -1,9 +1,13 @@
 """helpers/run_notebook.py on notebooks of a few lines."""
 
+import base64
+import io
 import sys
 import threading
 
 import nbformat
+import numpy as np
+import PIL.Image
 import pytest
 from nbclient.exceptions import CellExecutionError
 
@@ -106,3 +110,19 @@ def test_scrub_keeps_results_and_drops_the_machine(write, monkeypatch):
     assert list(tidy.metadata) == ["kernelspec"] and not tidy.cells[0].metadata
     assert [out.text for out in tidy.cells[0].outputs] == ["stdout"]
     assert tidy.cells[0].execution_count == 7
+
+
+def test_scrub_makes_figures_small_once():
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    pixels[:40] = (68, 1, 84)  # a class colour
+    png = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(png, "PNG")
+    data = {"image/png": base64.b64encode(png.getvalue()).decode()}
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", data)])
+    notebook = run_notebook.scrub(nbformat.v4.new_notebook(cells=[cell]))
+    small = notebook.cells[0].outputs[0].data["image/png"]
+    assert len(small) < len(data["image/png"]) / 2
+    image = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB"))
+    assert image.shape == pixels.shape and (image[:40] == (68, 1, 84)).all()
+    again = run_notebook.scrub(notebook).cells[0].outputs[0].data["image/png"]
+    assert again == small
