@@ -113,7 +113,7 @@ def test_scrub_keeps_results_and_drops_the_machine(write, monkeypatch):
 
 
 def test_scrub_makes_figures_small_once():
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     pixels[:40] = (68, 1, 84)  # a class colour
     png = io.BytesIO()
     PIL.Image.fromarray(pixels).save(png, "PNG")
