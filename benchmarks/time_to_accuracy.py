@@ -2,15 +2,21 @@
 
     python -m benchmarks.time_to_accuracy
 
-Each contestant trains epoch by epoch, always the one that has used the least time so far, so that
-a noisy machine slows all of them alike. Their seconds hold everything but validation: reading,
-decoding, compiling, training. The test split is scored once, at the end.
+The contestants train by ``model.fit``, an epoch at a time, always the one that has used the least
+time so far: a noisy machine slows all of them alike. Their seconds hold everything but
+validation: reading, decoding, compiling, training. The test split is scored once, at the end.
+
+Ours is the recipe itself, in the recipe's folder: ``python -m helpers.mobilenetv2_unet --size 128
+--resume`` reports it without training again.
 """
 
-import itertools
+import functools
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from benchmarks import tutorial
@@ -18,13 +24,12 @@ from helpers import (
     data,
     evaluation,
     mobilenetv2_unet,
-    models,
     readme,
+    recipe,
     run_mode,
     training,
     visualization,
 )
-from helpers.dice import CrossEntropyDiceLoss, MeanDice
 
 RESULT = Path("results/time_to_accuracy.json")
 SIZE = 128
@@ -32,77 +37,133 @@ OURS = "Ours"
 TUTORIAL = "TensorFlow's tutorial"
 
 
-def tutorials(pets):
-    """Yields the tutorial's network after each of its epochs."""
-    run_mode.set_seed(mobilenetv2_unet.SEED)
-    model = tutorial.model()
-    batches = iter(tutorial.batches(pets, "train", training=True))  # repeats without end
-    steps = data.count_examples(pets, "train") // tutorial.BATCH
-    for _ in range(tutorial.EPOCHS):
-        train_epoch(model, itertools.islice(batches, steps))
-        yield model
+class Abandoned(Exception):
+    """Ends a contestant after another one has failed."""
 
 
-def ours(pets, stages):
-    """Yields our network after each epoch of ``stages``."""
-    model = None
-    for number, stage in enumerate(stages, start=1):
-        run_mode.set_seed(mobilenetv2_unet.SEED)
-        previous = model
-        model = models.mobilenetv2_unet(stage.size, data.CLASSES, decoder=mobilenetv2_unet.DECODER)
-        if previous is not None:
-            model.set_weights(previous.get_weights())
-        models.train_encoder(model, not stage.freeze_encoder)
-        examples = data.load_split(pets, "train", stage.size)
-        seed = mobilenetv2_unet.SEED + number
-        train = data.training_batches(examples, stage.batch_size, seed, stage.augmented)
-        training.compile_model(
-            model,
-            steps=stage.epochs * len(train),
-            loss=CrossEntropyDiceLoss(),
-            metric=MeanDice(data.CLASSES),
-            learning_rate=stage.learning_rate,
-            jit_compile=stage.jit_compile,
-        )
-        for _ in range(stage.epochs):
-            train_epoch(model, train)
-            yield model
+class Turn(keras.callbacks.Callback):
+    """Lets ``fit`` go on when it is its turn, and is the stopwatch of these turns.
 
+    Args:
+        evaluate: function of a model that returns the validation's confusion matrix.
+    """
 
-def train_epoch(model, batches):
-    """What ``model.fit`` does in an epoch. It would make an iterator of its own each time, and a
-    cache that one iterator has begun to fill is lost to the next."""
-    model.reset_metrics()
-    for images, masks in batches:
-        model.train_on_batch(images, masks)
+    def __init__(self, evaluate):
+        super().__init__()
+        self.evaluate = evaluate
+        self.seconds, self.mean_iou = [], []  # by epoch
+        self.over = False
+        self._used, self._since = 0.0, None
+        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
+
+    def clock(self):
+        """Seconds so far, but those of validation and of waiting."""
+        return self._used + (0 if self._since is None else time.monotonic() - self._since)
+
+    def on_test_begin(self, logs=None):
+        self._used, self._since = self.clock(), None
+
+    def on_test_end(self, logs=None):
+        self._since = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._used, self._since = self.clock(), None
+        self.seconds.append(self._used)
+        self.mean_iou.append(evaluation.scores(self.evaluate(self.model))["mean_iou"])
+        self.done.release()
+        self.begin()
+
+    def begin(self):
+        self.go.acquire()
+        if self.over:
+            raise Abandoned
+        self._since = time.monotonic()
+
+    def end(self):
+        self._used, self._since, self.over = self.clock(), None, True
+        self.done.release()
+
+    def give(self):
+        """Called by the race: waits until one epoch, or the rest, is done."""
+        self.go.release()
+        self.done.acquire()
 
 
 def race(contestants, evaluate):
-    """Trains all contestants in turns.
+    """Trains all contestants in turns, each in a thread of its own.
 
     Args:
-        contestants: dict, name -> generator that yields a model after each epoch.
+        contestants: dict, name -> function of a Turn that trains with this callback and returns
+            the model.
         evaluate: function of name and model that returns the validation's confusion matrix.
 
     Returns:
         models: dict, name -> the trained model.
         curves: dict, name -> {"seconds": [...], "validation_mean_iou": [...]}, by epoch.
     """
-    trained, racing = {}, dict(contestants)
-    curves = {name: {"seconds": [], "validation_mean_iou": []} for name in contestants}
-    while racing:
-        name = min(racing, key=lambda name: sum(curves[name]["seconds"][-1:]))
-        start = time.monotonic()
-        model = next(racing[name], None)
-        if model is None:
-            del racing[name]
-            continue
-        curve, trained[name] = curves[name], model
-        curve["seconds"].append(sum(curve["seconds"][-1:]) + time.monotonic() - start)
-        mean_iou = evaluation.scores(evaluate(name, model))["mean_iou"]
-        curve["validation_mean_iou"].append(mean_iou)
-        print(f"{name}: {curve['seconds'][-1]:6.0f} s, mean IoU {mean_iou:.4f}", flush=True)
-    return trained, curves
+    turns = {name: Turn(functools.partial(evaluate, name)) for name in contestants}
+
+    def run(name):
+        try:
+            turns[name].begin()
+            return contestants[name](turns[name])
+        except BaseException:
+            for turn in turns.values():
+                turn.over = True
+            raise
+        finally:
+            turns[name].end()
+
+    with ThreadPoolExecutor(len(contestants)) as threads:
+        runs = {name: threads.submit(run, name) for name in contestants}
+        while racing := [name for name, turn in turns.items() if not turn.over]:
+            name = min(racing, key=lambda name: turns[name].clock())
+            turn, epochs = turns[name], len(turns[name].seconds)
+            turn.give()
+            if len(turn.seconds) > epochs:
+                print(
+                    f"{name}: {turn.seconds[-1]:6.0f} s, mean IoU {turn.mean_iou[-1]:.4f}",
+                    flush=True,
+                )
+        for turn in turns.values():  # after a failure, those that still wait give up
+            turn.go.release()
+    for running in runs.values():
+        if not isinstance(running.exception(), (Abandoned, type(None))):
+            raise running.exception()
+    curves = {
+        name: {"seconds": turn.seconds, "validation_mean_iou": turn.mean_iou}
+        for name, turn in turns.items()
+    }
+    return {name: running.result() for name, running in runs.items()}, curves
+
+
+def the_tutorial(pets, turn):
+    run_mode.set_seed(mobilenetv2_unet.SEED)
+    model = tutorial.model()
+    model.fit(
+        tutorial.batches(pets, "train", training=True),
+        validation_data=tutorial.batches(pets, "validation", training=False),
+        epochs=tutorial.EPOCHS,
+        steps_per_epoch=data.count_examples(pets, "train") // tutorial.BATCH,
+        callbacks=[turn],
+        verbose=0,
+    )
+    return model
+
+
+def ours(pets, stages, run_dir, turn):
+    training.set_precision()  # holds for the thread that calls it
+    model, _ = recipe.train(
+        mobilenetv2_unet.build,
+        pets,
+        stages,
+        seed=mobilenetv2_unet.SEED,
+        run_dir=run_dir,
+        callbacks=[turn],
+        clock=turn.clock,
+        verbose=0,
+    )
+    return model
 
 
 def main():
@@ -110,9 +171,11 @@ def main():
     precision = training.set_precision()
     stages = mobilenetv2_unet.STAGES[SIZE]
     contestants = {
-        TUTORIAL: tutorials(pets),
-        "Ours, encoder frozen": ours(pets, stages[:1]),
-        OURS: ours(pets, stages),
+        TUTORIAL: functools.partial(the_tutorial, pets),
+        "Ours, first stage alone": functools.partial(
+            ours, pets, stages[:1], "runs/time_to_accuracy"
+        ),
+        OURS: functools.partial(ours, pets, stages, mobilenetv2_unet.RUN_DIR),
     }
 
     def evaluate(name, model, split="validation"):

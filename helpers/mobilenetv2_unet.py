@@ -3,12 +3,11 @@
     python -m helpers.mobilenetv2_unet --size 128
 
 trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json``; 256 likewise. With
-``--resume``, a run that broke off goes on behind its last finished stage. Notebook 02 takes the
-same numbers.
+``--resume``, a run that broke off goes on behind its last finished stage. Both sizes train in one
+folder: the larger, resumed, goes on behind the smaller. Notebook 02 takes the same numbers.
 """
 
 import argparse
-import functools
 
 from helpers import data, recipe
 from helpers.models import mobilenetv2_unet
@@ -24,6 +23,12 @@ AT_128 = (
 STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 6, 16, 2e-4))}
 DECODER = "light"
 SEED = 42
+RUN_DIR = "runs/mobilenetv2_unet"
+
+
+def build(size):
+    """The network that is trained, for images of (size, size)."""
+    return mobilenetv2_unet(size, data.CLASSES, decoder=DECODER)
 
 
 def main():
@@ -33,9 +38,10 @@ def main():
     options = parser.parse_args()
     recipe.run(
         f"results/mobilenetv2_unet_{options.size}.json",
-        functools.partial(mobilenetv2_unet, classes=data.CLASSES, decoder=DECODER),
+        build,
         STAGES[options.size],
         seed=SEED,
+        run_dir=RUN_DIR,
         settings={"model": "mobilenetv2_unet", "decoder": DECODER, "weights": "imagenet"},
         command=f"python -m helpers.mobilenetv2_unet --size {options.size}",
         resume=options.resume,

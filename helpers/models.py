@@ -163,10 +163,11 @@ def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
     """
     if weights == "imagenet":
         _check_imagenet_weights(input_size, alpha)
+    images = keras.Input((*input_size, 3), name="scaled_image")
     with warnings.catch_warnings():  # that other sizes than five get the weights of 224 is meant
         warnings.filterwarnings("ignore", "`input_shape` is undefined")
         base = keras.applications.MobileNetV2(
-            input_shape=(*input_size, 3), include_top=False, alpha=alpha, weights=weights
+            input_tensor=images, include_top=False, alpha=alpha, weights=weights
         )
     return keras.Model(base.input, [base.get_layer(tap).output for tap in TAPS], name="encoder")
 

@@ -44,6 +44,7 @@ def train(
     limit=None,
     resume=False,
     callbacks=(),
+    clock=time.monotonic,
     verbose=2,
 ):
     """Trains a network stage by stage; each starts from the best weights of the one before.
@@ -63,6 +64,7 @@ def train(
             data, loss, seed and stages up to there are the same. A change of the code goes
             unnoticed.
         callbacks: further Keras callbacks.
+        clock: function that gives the seconds since whenever; their difference is reported.
         verbose: as in ``model.fit``.
 
     Returns:
@@ -96,7 +98,7 @@ def train(
             model.load_weights(folder / "best.keras")
             _append(history, finished["history"])
             continue
-        start = time.monotonic()
+        start = clock()
         examples = data.load_split(pets, "train", stage.size, limit)
         held_out = data.load_split(pets, "validation", stage.size, tenth)
         part = training.fit(
@@ -112,7 +114,7 @@ def train(
             callbacks=callbacks,
             verbose=verbose,
         )
-        part = {**part, "seconds": [round(time.monotonic() - start)]}
+        part = {**part, "seconds": [round(clock() - start)]}
         evaluation.write_result(folder / FINISHED, {"identity": identity, "history": part})
         _append(history, part)
     return model, history
@@ -124,12 +126,12 @@ def evaluate(model, pets, split, limit=None):
     return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
 
 
-def run(path, build, stages, *, seed, settings, command, resume=False):
+def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
     """Trains on all of the data, reports the test split once, and writes the result.
 
     Args:
         path: of the result, a .json file.
-        build, stages, seed, resume: as in ``train``.
+        build, stages, seed, run_dir, resume: as in ``train``.
         settings: dict that describes ``build``.
         command: str, how this run was started.
 
@@ -138,7 +140,6 @@ def run(path, build, stages, *, seed, settings, command, resume=False):
     """
     pets = data.open_pets()
     precision = training.set_precision()
-    run_dir = Path("runs") / Path(path).stem
     model, history = train(build, pets, stages, seed=seed, run_dir=run_dir, resume=resume)
     validation = evaluation.scores(evaluate(model, pets, "validation"))
     values = evaluation.result(

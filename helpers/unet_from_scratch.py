@@ -26,6 +26,7 @@ STAGES = (
 WIDTH = 16
 DEPTH = 5
 SEED = 42
+RUN_DIR = "runs/unet_from_scratch"
 
 
 def main():
@@ -36,6 +37,7 @@ def main():
         functools.partial(unet, classes=data.CLASSES, width=WIDTH, depth=DEPTH),
         STAGES,
         seed=SEED,
+        run_dir=RUN_DIR,
         settings={"model": "unet", "width": WIDTH, "depth": DEPTH},
         command="python -m helpers.unet_from_scratch",
         resume=parser.parse_args().resume,

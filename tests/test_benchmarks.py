@@ -1,14 +1,19 @@
 """What the benchmarks measure with. The measurements themselves are no tests."""
 
+import functools
 import itertools
+import json
 import textwrap
+import time
+import types
 
 import numpy as np
 import pytest
 from keras import layers
 
 from benchmarks import rounds, time_to_accuracy, tutorial
-from helpers import data, mobilenetv2_unet
+from helpers import data, mobilenetv2_unet, recipe
+from helpers.models import unet
 from helpers.recipe import Stage
 
 
@@ -43,43 +48,83 @@ def test_the_tutorials_network_trains_its_decoder_alone():
     assert not np.array_equal(before, head.numpy())
 
 
-def test_a_race_lets_train_who_has_used_the_least_time(monkeypatch):
-    clock, turns = [0.0], []
-    monkeypatch.setattr(time_to_accuracy.time, "monotonic", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only where a test says so."""
+    now = [0.0]
+    fake = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(time_to_accuracy, "time", fake)
+    return now
+
+
+def test_a_race_lets_train_who_has_used_the_least_time(clock):
+    order = []
 
     def contestant(name, seconds, epochs):
-        for epoch in range(epochs):
-            clock[0] += seconds
-            turns.append(name)
-            yield f"{name} after {epoch + 1}"
+        def train(turn):
+            for epoch in range(epochs):
+                clock[0] += seconds
+                order.append(name)
+                turn.set_model(f"{name} after {epoch + 1}")
+                turn.on_test_begin()
+                clock[0] += 50  # validation is no training time
+                turn.on_test_end()
+                turn.on_epoch_end(epoch)
+            return turn.model
+
+        return train
 
     def evaluate(name, model):
-        clock[0] += 100  # is nobody's training time
+        clock[0] += 100  # nor is this
+        assert model.startswith(name)
         return np.eye(3)
 
     contestants = {"slow": contestant("slow", 5.0, 2), "fast": contestant("fast", 2.0, 4)}
     models, curves = time_to_accuracy.race(contestants, evaluate)
-    assert turns == ["slow", "fast", "fast", "fast", "slow", "fast"]
+    assert order == ["slow", "fast", "fast", "fast", "slow", "fast"]
     assert models == {"slow": "slow after 2", "fast": "fast after 4"}
     assert curves["slow"] == {"seconds": [5, 10], "validation_mean_iou": [1, 1]}
     assert curves["fast"]["seconds"] == [2, 4, 6, 8]
 
 
-def test_ours_races_as_it_is_published(drawn_pets, monkeypatch):
-    build = mobilenetv2_unet.mobilenetv2_unet
-    options = {"alpha": 0.35, "weights": None, "widths": (8, 6, 4, 2)}
+def test_a_contestant_that_fails_ends_the_race(clock):
+    def steady(turn):
+        for epoch in range(3):
+            clock[0] += 1
+            turn.on_epoch_end(epoch)
 
-    def small(size, classes, decoder):
-        return build(size, classes, decoder=decoder, **options)
+    def failing(turn):
+        raise ValueError("out of memory")
 
-    monkeypatch.setattr(time_to_accuracy.models, "mobilenetv2_unet", small)
-    stages = [Stage(32, 2, 9, 1e-2, freeze_encoder=True), Stage(32, 1, 9, 1e-3)]
-    starts = []
-    for model in time_to_accuracy.ours(drawn_pets, stages):
-        encoder = model.get_layer("encoder")
-        starts.append((int(model.optimizer.iterations), bool(encoder.trainable_weights)))
-    steps = data.count_examples(drawn_pets, "train") // 9
-    assert starts == [(steps, False), (2 * steps, False), (steps, True)]
+    with pytest.raises(ValueError, match="out of memory"):
+        contestants = {"steady": steady, "failing": failing}
+        time_to_accuracy.race(contestants, lambda name, model: np.eye(3))
+
+
+def test_ours_ends_in_the_race_as_it_does_alone(drawn_pets, monkeypatch, tmp_path):
+    build = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
+    monkeypatch.setattr(mobilenetv2_unet, "build", build)
+    stages = [Stage(16, 2, 9, 1e-2)]
+    options = {"seed": mobilenetv2_unet.SEED, "verbose": 0}
+    alone, _ = recipe.train(build, drawn_pets, stages, run_dir=tmp_path / "alone", **options)
+    contestants = {
+        name: functools.partial(time_to_accuracy.ours, drawn_pets, stages, tmp_path / name)
+        for name in ("one", "two")
+    }
+    start = time.monotonic()
+    models, curves = time_to_accuracy.race(contestants, lambda name, model: np.eye(3))
+    took = time.monotonic() - start
+    reported = 0
+    for name, model in models.items():
+        assert all(map(np.array_equal, model.get_weights(), alone.get_weights()))
+        assert len(curves[name]["seconds"]) == 2
+        finished = json.loads((tmp_path / name / "stage_1/finished.json").read_text())
+        reported += finished["history"]["seconds"][0]
+    assert reported <= took + 1  # rounded; who waits does not count
+    resumed, _ = recipe.train(
+        build, drawn_pets, stages, run_dir=tmp_path / "one", resume=True, **options
+    )
+    assert all(map(np.array_equal, resumed.get_weights(), alone.get_weights()))
 
 
 def test_rounds_take_turns_and_give_medians(tmp_path, monkeypatch):

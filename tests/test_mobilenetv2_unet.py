@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import data, mobilenetv2_unet, training
+from helpers import data, mobilenetv2_unet
 from helpers.recipe import Stage
 
 
@@ -18,25 +18,30 @@ def test_stages_freeze_then_tune_at_a_smaller_rate(size):
         assert not stage.freeze_encoder and stage.learning_rate <= frozen.learning_rate / 3
 
 
-def test_the_command_writes_the_result_of_its_size(drawn_pets, monkeypatch, tmp_path):
+@pytest.fixture
+def command(drawn_pets, monkeypatch, tmp_path):
+    """The command on few data and a small network, in an empty folder; returns its result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
-    stages = (Stage(32, 1, 8, 1e-3, freeze_encoder=True), Stage(32, 1, 8, 1e-4))
-    monkeypatch.setitem(mobilenetv2_unet.STAGES, 256, stages)
+    at_32 = (Stage(32, 1, 8, 1e-3, freeze_encoder=True), Stage(32, 1, 8, 1e-4))
+    monkeypatch.setattr(mobilenetv2_unet, "STAGES", {128: at_32, 256: (*at_32, at_32[1])})
     small = functools.partial(mobilenetv2_unet.mobilenetv2_unet, alpha=0.35, weights=None)
     monkeypatch.setattr(mobilenetv2_unet, "mobilenetv2_unet", small)
-    trainable, fit = [], training.fit
 
-    def spy(model, *args, **settings):
-        trainable.append(len(model.get_layer("encoder").trainable_weights))
-        return fit(model, *args, **settings)
+    def run(size, *options):
+        monkeypatch.setattr("sys.argv", ["mobilenetv2_unet", "--size", str(size), *options])
+        mobilenetv2_unet.main()
+        return json.loads((tmp_path / f"results/mobilenetv2_unet_{size}.json").read_text())
 
-    monkeypatch.setattr(training, "fit", spy)
-    monkeypatch.setattr("sys.argv", ["mobilenetv2_unet", "--size", "256"])
-    mobilenetv2_unet.main()
-    result = json.loads((tmp_path / "results/mobilenetv2_unet_256.json").read_text())
-    assert trainable[0] == 0 < trainable[1]
+    return run
+
+
+def test_the_command_writes_the_result_and_the_larger_size_goes_on_behind_it(command, fits):
+    result = command(128)
     assert result["data_source"] == "drawn pets (synthetic), test split (5)"
     assert np.sum(result["confusion_matrix"]) == 5 * 32 * 32
     assert result["settings"]["model"] == "mobilenetv2_unet"
-    assert result["command"] == "python -m helpers.mobilenetv2_unet --size 256"
+    assert result["command"] == "python -m helpers.mobilenetv2_unet --size 128"
+    assert len(fits) == 2
+    assert len(command(256, "--resume")["settings"]["stages"]) == 3
+    assert len(fits) == 3

@@ -32,27 +32,6 @@ def equal(model, other):
     return all(map(np.array_equal, model.get_weights(), other.get_weights()))
 
 
-@pytest.fixture
-def fits(monkeypatch):
-    """Stands in for training.fit, whose compilation takes most of a short training's time: moves
-    each trainable weight by what the batches hold. Keeps the weights before and the arguments."""
-    calls = []
-
-    def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):
-        calls.append((model.get_weights(), train, validation, settings))
-        for _ in range(epochs):
-            for images, _ in train:
-                for weight in model.trainable_weights:
-                    weight.assign(weight + learning_rate * float(np.mean(images)) / 255)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        model.save(run_dir / "best.keras")
-        losses = [float(np.sum(model.get_weights()[0]))] * epochs
-        return {"loss": losses, "val_mean_dice": losses}
-
-    monkeypatch.setattr(training, "fit", fit)
-    return calls
-
-
 def test_a_stage_starts_from_the_best_weights_of_the_one_before(train, fits, tmp_path):
     model, history = train()
     best = keras.models.load_model(tmp_path / "run/stage_1/best.keras").get_weights()

@@ -30,7 +30,8 @@ def ran(drawn_pets, tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(data, "open_pets", lambda: drawn_pets)
         patch.setattr(training, "fit", spy)
-        for name, value in {"STAGES": STAGES, "WIDTH": 4, "DEPTH": 2}.items():
+        small = {"STAGES": STAGES, "WIDTH": 4, "DEPTH": 2, "RUN_DIR": "runs/tiny"}
+        for name, value in small.items():
             patch.setattr(unet_from_scratch, name, value)
         patch.setattr(unet_from_scratch, "RESULT", folder / "out" / "tiny.json")
         patch.setattr("sys.argv", ["unet_from_scratch"])
