@@ -13,14 +13,16 @@ from helpers import data, recipe
 from helpers.models import mobilenetv2_unet
 from helpers.recipe import Stage
 
-# The decoder first, on the encoder as it is. That is so short that augmentation would only slow
-# it. Then all of it, at a smaller rate.
+# The decoder first, on the encoder as it is: one epoch of small steps at a high rate. It is so
+# short that augmentation would only slow it. Then the encoder too, at a smaller rate, but for its
+# first blocks: leaving them as they are cost nothing on validation and saves a sixth of the time.
+FIRST_TRAINED = "block_4_expand"
 AT_128 = (
-    Stage(128, 2, 16, 2e-3, augmented=False, freeze_encoder=True),
-    Stage(128, 14, 16, 3e-4),
+    Stage(128, 1, 8, 4e-3, augmented=False, train_encoder=False),
+    Stage(128, 18, 16, 3e-4, train_encoder=FIRST_TRAINED),
 )
 # A large image costs four times as much, so only the last epochs see one.
-STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 6, 16, 2e-4))}
+STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 6, 16, 2e-4, train_encoder=FIRST_TRAINED))}
 DECODER = "light"
 SEED = 42
 RUN_DIR = "runs/mobilenetv2_unet"

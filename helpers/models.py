@@ -146,11 +146,24 @@ def train_encoder(model, trainable):
     Call ``model.compile`` afterwards. ``model.get_layer("encoder").trainable = True`` alone would
     unfreeze batch normalization too. (Calling the encoder with ``training=False`` would not keep
     it frozen: in Keras 3, ``fit`` passes its own ``training=True`` down to every layer.)
+
+    Args:
+        model: from ``mobilenetv2_unet``.
+        trainable: True, False, or the name of the encoder's first layer that is to be trained,
+            such as ``"block_4_expand"``. What lies before it sees edges and colours, good as they
+            are, on the largest maps, the dearest to train.
+
+    Raises:
+        ValueError: the encoder has no layer of that name.
     """
     encoder = model.get_layer("encoder")
-    encoder.trainable = trainable
-    for layer in encoder.layers:
-        if isinstance(layer, layers.BatchNormalization):
+    names = [layer.name for layer in encoder.layers]
+    if isinstance(trainable, str) and trainable not in names:
+        raise ValueError(f"trainable={trainable!r}: the encoder has no layer of that name.")
+    first = names.index(trainable) if isinstance(trainable, str) else 0
+    encoder.trainable = bool(trainable)
+    for number, layer in enumerate(encoder.layers):
+        if number < first or isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
 
 

@@ -21,7 +21,7 @@ class Stage(NamedTuple):
       pixels and a third slower at 64, and a pre-trained encoder slower at any size.
     - ``augmented``: without, a training of a few epochs gets further; a long one learns its
       images by heart.
-    - ``freeze_encoder``: keeps the weights of the layer ``encoder`` as they are.
+    - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
     """
 
     size: int
@@ -30,7 +30,7 @@ class Stage(NamedTuple):
     learning_rate: float
     jit_compile: bool | str = "auto"
     augmented: bool = True
-    freeze_encoder: bool = False
+    train_encoder: bool | str = True
 
 
 def train(
@@ -81,8 +81,8 @@ def train(
         previous, model = model, build(stage.size)
         if previous is not None:
             model.set_weights(previous.get_weights())
-        if stage.freeze_encoder:
-            train_encoder(model, False)
+        if stage.train_encoder is not True:
+            train_encoder(model, stage.train_encoder)
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),

@@ -13,9 +13,9 @@ from helpers.recipe import Stage
 @pytest.mark.parametrize("size", mobilenetv2_unet.STAGES)
 def test_stages_freeze_then_tune_at_a_smaller_rate(size):
     frozen, *tuned = mobilenetv2_unet.STAGES[size]
-    assert frozen.freeze_encoder and tuned[-1].size == size
+    assert frozen.train_encoder is False and tuned[-1].size == size
     for stage in tuned:
-        assert not stage.freeze_encoder and stage.learning_rate <= frozen.learning_rate / 3
+        assert stage.train_encoder and stage.learning_rate <= frozen.learning_rate / 3
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def command(drawn_pets, monkeypatch, tmp_path):
     """The command on few data and a small network, in an empty folder; returns its result."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
-    at_32 = (Stage(32, 1, 8, 1e-3, freeze_encoder=True), Stage(32, 1, 8, 1e-4))
+    at_32 = (Stage(32, 1, 8, 1e-3, train_encoder=False), Stage(32, 1, 8, 1e-4))
     monkeypatch.setattr(mobilenetv2_unet, "STAGES", {128: at_32, 256: (*at_32, at_32[1])})
     small = functools.partial(mobilenetv2_unet.mobilenetv2_unet, alpha=0.35, weights=None)
     monkeypatch.setattr(mobilenetv2_unet, "mobilenetv2_unet", small)

@@ -266,15 +266,21 @@ def test_mobilenetv2_unet_gives_a_mask_as_large_as_the_image(decoder):
 
 def test_mobilenetv2_keeps_its_averages_while_its_convolutions_train():
     model = models.mobilenetv2_unet(32, alpha=0.35, weights=None, widths=(8, 6, 4, 2))
-    for trainable in (True, False, True):  # as built, frozen, unfrozen again
+    order = [layer.name for layer in model.get_layer("encoder").layers]
+    for trainable in (True, False, "block_4_expand", True):
+        models.train_encoder(model, trainable)
         model.compile("sgd", lambda masks, logits: keras.ops.mean(logits**2, axis=(1, 2, 3)))
         encoder = model.get_layer("encoder")
         before = {weight.path: weight.numpy().copy() for weight in encoder.weights}
         model.fit(pictures(32), np.zeros((2, 32, 32, 1)), verbose=0)
         moved = {w.path for w in encoder.weights if not np.array_equal(before[w.path], w.numpy())}
-        assert bool(moved) == trainable
+        assert bool(moved) == bool(trainable)
         assert not any("bn" in path.split("/")[-2].lower() for path in moved), moved
-        models.train_encoder(model, not trainable)
+        trained = [weight.path.split("/")[-2] for weight in encoder.trainable_weights]
+        first = min(trained, key=order.index, default=False)
+        assert first == ("Conv1" if trainable is True else trainable)
+    with pytest.raises(ValueError, match="'block_99': the encoder has no layer of that name"):
+        models.train_encoder(model, "block_99")
 
 
 @pytest.mark.parametrize("decoder", models.DECODERS)

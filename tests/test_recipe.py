@@ -73,7 +73,7 @@ def test_a_frozen_stage_leaves_the_encoder_alone(train, fits):
         model.set_weights(weights)
         return {w.path: w.numpy().copy() for w in model.get_layer("encoder").trainable_weights}
 
-    stages = [Stage(32, 1, 4, 1e-2, freeze_encoder=True), Stage(32, 1, 4, 1e-2)]
+    stages = [Stage(32, 1, 4, 1e-2, train_encoder=False), Stage(32, 1, 4, 1e-2)]
     model, _ = train(build, stages)
     start, frozen, tuned = map(encoder_of, (fits[0][0], fits[1][0], model.get_weights()))
     assert start and all(np.array_equal(start[path], frozen[path]) for path in start)
