@@ -163,8 +163,8 @@ def train_encoder(model, trainable):
     first = names.index(trainable) if isinstance(trainable, str) else 0
     encoder.trainable = bool(trainable)
     for number, layer in enumerate(encoder.layers):
-        if number < first or isinstance(layer, layers.BatchNormalization):
-            layer.trainable = False
+        is_norm = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = bool(trainable) and number >= first and not is_norm
 
 
 def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
