@@ -1,4 +1,4 @@
-"""Fills in the README's numbers from the files under results/.
+"""Fills in the README's numbers from the files under results/ and benchmarks/.
 
     python -m helpers.readme
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 README = Path("README.md")
 RESULTS = Path("results")
+BENCHMARKS = Path("benchmarks")
 BEGIN, END = (
     "<!-- results: begin, written by python -m helpers.readme -->",
     "<!-- results: end -->",
@@ -28,30 +29,29 @@ def table(results):
     """
     head = ["Network", "Input", "Pixel accuracy", "Mean IoU", "Dice (border as pet)", "IoU"]
     classes = ", ".join(results[0]["classes"])
-    lines = [" | ".join([*head[:-1], f"IoU of {classes}"]), " | ".join(["---"] * len(head))]
+    lines = [[*head[:-1], f"IoU of {classes}"], ["---"] * len(head)]
     notes = []
     for number, result in enumerate(results, start=1):
         settings = result["settings"]
         lines.append(
-            " | ".join(
-                [
-                    f"{NAMES[settings['model']]}, {settings['parameters'] / 1e6:.1f} M "
-                    f"parameters ({number})",
-                    f"{result['input_size']} px",
-                    f"**{result['pixel_accuracy']:.3f}**",
-                    f"**{result['mean_iou']:.3f}**",
-                    f"{result['dice_border_as_pet']:.3f}",
-                    ", ".join(f"{value:.3f}" for value in result["iou"]),
-                ]
-            )
+            [
+                f"{NAMES[settings['model']]}, {settings['parameters'] / 1e6:.1f} M parameters "
+                f"({number})",
+                f"{result['input_size']} px",
+                f"**{result['pixel_accuracy']:.3f}**",
+                f"**{result['mean_iou']:.3f}**",
+                f"{result['dice_border_as_pet']:.3f}",
+                ", ".join(f"{value:.3f}" for value in result["iou"]),
+            ]
         )
         notes.append(_note(number, result))
-    rows = "\n".join(f"| {line} |" for line in lines)
-    return rows + "\n\n" + "\n".join(notes)
+    protocols = dict.fromkeys(result["protocol"] for result in results)  # each once
+    return "\n\n".join([_rows(lines), *notes, *protocols])
 
 
 def comparison(result):
-    """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant.
+    """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
+    how long each takes to the validation score that the first one ends with.
 
     Args:
         result: dict, as that command writes it.
@@ -73,16 +73,53 @@ def comparison(result):
                 f"{test['dice_border_as_pet']:.3f}",
             ]
         )
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    (first, peer), *others = result["contestants"].items()
+    final, whole = peer["validation_mean_iou"][-1], peer["seconds"][-1]
+    caught_up = [
+        f"{name} is there after {seconds:,.0f} s, 1/{whole / seconds:.0f} of that time."
+        for name, entry in others
+        if (seconds := _seconds_to(entry, final)) is not None
+    ]
+    reached = f"{first} ends at a validation mean IoU of {final:.3f} after {whole:,.0f} s."
     note = (
         f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
         f"{result['seed']}. {result['data_source']}. All train on the same images, in turns."
     )
-    return f"{rows}\n\n{note}"
+    figure = f"results/{result['command'].split('.')[-1]}.png"
+    picture = f"![Validation mean IoU against seconds of training]({figure})"
+    return "\n\n".join([_rows(lines), " ".join([reached, *caught_up]), note, picture])
 
 
-def filled(readme, results):
+def pipelines(result):
+    """A run of ``benchmarks.input_pipeline`` as Markdown: one row a contestant."""
+    lines = [["Input pipeline", "First epoch", "Later epochs", "Cache"], ["---"] * 4]
+    for name, values in result["contestants"].items():
+        cache = result["cache_mb"].get(name)
+        lines.append(
+            [
+                name,
+                f"{values['first_epoch_images_per_s']:,.0f} images/s",
+                f"{values['later_images_per_s']:,.0f} images/s",
+                "none" if cache is None else f"{cache:,.0f} MB",
+            ]
+        )
+    return f"{_rows(lines)}\n\n{_benchmark_note(result)} {result['data_source']}."
+
+
+def steps(result):
+    """A run of ``benchmarks.training_step`` as Markdown: one row a contestant."""
+    lines = [["Training step", "Speed"], ["---"] * 2]
+    for name, values in result["contestants"].items():
+        lines.append([name, f"{values['images_per_s']:,.0f} images/s"])
+    return f"{_rows(lines)}\n\n{_benchmark_note(result)}"
+
+
+def filled(readme, results, benchmarks):
     """The README's text with its results replaced.
+
+    Args:
+        readme: str.
+        results, benchmarks: lists of dicts, from ``load_results``.
 
     Raises:
         ValueError: the two marker lines are not both there, once each.
@@ -92,13 +129,36 @@ def filled(readme, results):
     before, rest = readme.split(BEGIN)
     runs = [result for result in results if "contestants" not in result]
     races = [result for result in results if "contestants" in result]
-    parts = [before + BEGIN, table(runs), *map(comparison, races), END + rest.split(END)[1]]
-    return "\n\n".join(parts)
+    writers = {"benchmarks.input_pipeline": pipelines, "benchmarks.training_step": steps}
+    measured = [writers[result["command"].split()[-1]](result) for result in benchmarks]
+    parts = [table(runs)]
+    if races:
+        parts += ["### Beside TensorFlow's tutorial", *map(comparison, races)]
+    if measured:
+        parts += ["### Speed", *measured]
+    return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
 
 def load_results(folder=RESULTS):
     """The results under a folder, in the order of their file names."""
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def _seconds_to(entry, score):
+    """The training time of a contestant's first epoch with that score; None if it has none."""
+    epochs = zip(entry["seconds"], entry["validation_mean_iou"])
+    return next((seconds for seconds, reached in epochs if reached >= score), None)
+
+
+def _rows(lines):
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _benchmark_note(result):
+    return (
+        f"`{result['command']}` on {result['device']}, {result['input_size']} px, batches of "
+        f"{result['batch_size']}; median of {result['rounds']} rounds in turns."
+    )
 
 
 def _note(number, result):
@@ -107,12 +167,13 @@ def _note(number, result):
         f"({number}) {result['data_source']}. `{result['command']}`, seed {result['seed']}: "
         f"{result['train_seconds'] / 60:.0f} minutes of training in "
         f"{result['settings']['precision']} on {result['device']}; TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}. {result['protocol']}"
+        f"{versions['tensorflow']}, Keras {versions['keras']}."
     )
 
 
 def main():
-    README.write_text(filled(README.read_text(), load_results()))
+    text = filled(README.read_text(), load_results(), load_results(BENCHMARKS))
+    README.write_text(text)
 
 
 if __name__ == "__main__":

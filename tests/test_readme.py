@@ -11,6 +11,7 @@ from helpers import evaluation, readme
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 RESULTS = sorted((ROOT / "results").glob("*.json"))
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.json"))
 KEYS = {
     "confusion_matrix",
     "images",
@@ -26,6 +27,12 @@ KEYS = {
 }
 
 
+def filled(results=None, benchmarks=None):
+    results = readme.load_results(ROOT / "results") if results is None else results
+    benchmarks = readme.load_results(ROOT / "benchmarks") if benchmarks is None else benchmarks
+    return readme.filled(TEXT, results, benchmarks)
+
+
 @pytest.fixture(params=RESULTS, ids=lambda path: path.stem)
 def result(request):
     return readme.load_results(request.param.parent)[RESULTS.index(request.param)]
@@ -33,18 +40,46 @@ def result(request):
 
 def test_numbers_are_those_of_the_results():
     assert RESULTS
-    assert readme.filled(TEXT, readme.load_results(ROOT / "results")) == TEXT
+    assert filled() == TEXT
 
 
 def test_another_number_would_be_noticed():
     results = readme.load_results(ROOT / "results")
     results[0]["mean_iou"] += 0.001
-    assert readme.filled(TEXT, results) != TEXT
+    assert filled(results) != TEXT
+    for number in range(len(BENCHMARKS)):
+        benchmarks = readme.load_results(ROOT / "benchmarks")
+        first = next(iter(benchmarks[number]["contestants"].values()))
+        name = next(iter(first))
+        first[name] += 1000
+        assert filled(benchmarks=benchmarks) != TEXT, name
+
+
+def test_the_comparison_says_who_is_there_when():
+    test = {"pixel_accuracy": 0.9, "mean_iou": 0.7, "dice_border_as_pet": 0.9}
+    contestants = {
+        "Theirs": {"seconds": [100, 300], "validation_mean_iou": [0.6, 0.7], "test": test},
+        "Ours": {"seconds": [20, 30, 40], "validation_mean_iou": [0.6, 0.7, 0.8], "test": test},
+        "Slow": {"seconds": [500], "validation_mean_iou": [0.5], "test": test},
+    }
+    result = {
+        "contestants": contestants,
+        "command": "python -m benchmarks.race",
+        "device": "a laptop",
+        "input_size": 128,
+        "seed": 1,
+        "data_source": "drawn pets",
+    }
+    text = readme.comparison(result)
+    assert "Theirs ends at a validation mean IoU of 0.700 after 300 s." in text
+    assert "Ours is there after 30 s, 1/10 of that time." in text
+    assert "Slow is there" not in text and "| Slow | 1 | 500 s |" in text
+    assert "(results/race.png)" in text
 
 
 def test_without_its_markers_it_is_not_touched():
     with pytest.raises(ValueError, match="needs each of these lines once"):
-        readme.filled("nothing here", readme.load_results(ROOT / "results"))
+        readme.filled("nothing here", [], [])
 
 
 def test_result_has_its_protocol(result):
