@@ -11,7 +11,7 @@ from helpers import data, dice, recipe, training, unet_from_scratch
 from helpers.models import mobilenetv2_unet, unet
 from helpers.recipe import Stage
 
-SMALL = functools.partial(unet, classes=data.CLASSES, width=4, depth=2)
+SMALL = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
 STAGES = (Stage(16, 2, 4, 1e-2), Stage(32, 1, 4, 1e-3))
 
 
@@ -118,7 +118,7 @@ def test_loss_and_callbacks_are_handed_on(train, fits):
         {"loss": dice.DiceLoss()},
         {"limit": 11},
         {"stages": (Stage(16, 2, 4, 2e-2), STAGES[1])},
-        {"build": functools.partial(unet, classes=data.CLASSES, width=5, depth=2)},
+        {"build": functools.partial(unet, classes=data.CLASSES, width=3, depth=1)},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -143,8 +143,8 @@ def command(pets, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: pets)
     monkeypatch.setattr(unet_from_scratch, "STAGES", STAGES)
-    monkeypatch.setattr(unet_from_scratch, "WIDTH", 4)
-    monkeypatch.setattr(unet_from_scratch, "DEPTH", 2)
+    monkeypatch.setattr(unet_from_scratch, "WIDTH", 2)
+    monkeypatch.setattr(unet_from_scratch, "DEPTH", 1)
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["unet_from_scratch", *arguments])
