@@ -51,7 +51,7 @@ def table(results):
 
 def comparison(result):
     """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
-    how long each takes to the validation score that the first one ends with.
+    how long the last takes to the validation score that the first one ends with.
 
     Args:
         result: dict, as that command writes it.
@@ -73,21 +73,20 @@ def comparison(result):
                 f"{test['dice_border_as_pet']:.3f}",
             ]
         )
-    (first, peer), *others = result["contestants"].items()
+    (first, peer), *_, (last, ours) = result["contestants"].items()
     final, whole = peer["validation_mean_iou"][-1], peer["seconds"][-1]
-    caught_up = [
-        f"{name} is there after {seconds:,.0f} s, 1/{whole / seconds:.0f} of that time."
-        for name, entry in others
-        if (seconds := _seconds_to(entry, final)) is not None
-    ]
     reached = f"{first} ends at a validation mean IoU of {final:.3f} after {whole:,.0f} s."
+    if (seconds := _seconds_to(ours, final)) is not None:
+        reached += (
+            f" {last} is there after {seconds:,.0f} s, 1/{whole / seconds:.0f} of that time."
+        )
     note = (
         f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
         f"{result['seed']}. {result['data_source']}. All train on the same images, in turns."
     )
     figure = f"results/{result['command'].split('.')[-1]}.png"
     picture = f"![Validation mean IoU against seconds of training]({figure})"
-    return "\n\n".join([_rows(lines), " ".join([reached, *caught_up]), note, picture])
+    return "\n\n".join([_rows(lines), reached, note, picture])
 
 
 def pipelines(result):

@@ -44,9 +44,13 @@ def test_numbers_are_those_of_the_results():
 
 
 def test_another_number_would_be_noticed():
-    results = readme.load_results(ROOT / "results")
-    results[0]["mean_iou"] += 0.001
-    assert filled(results) != TEXT
+    for number in range(len(RESULTS)):
+        results = readme.load_results(ROOT / "results")
+        shown = results[number]
+        if "contestants" in shown:
+            shown = list(shown["contestants"].values())[-1]["test"]
+        shown["mean_iou"] += 0.001
+        assert filled(results) != TEXT
     for number in range(len(BENCHMARKS)):
         benchmarks = readme.load_results(ROOT / "benchmarks")
         first = next(iter(benchmarks[number]["contestants"].values()))
@@ -60,7 +64,6 @@ def test_the_comparison_says_who_is_there_when():
     contestants = {
         "Theirs": {"seconds": [100, 300], "validation_mean_iou": [0.6, 0.7], "test": test},
         "Ours": {"seconds": [20, 30, 40], "validation_mean_iou": [0.6, 0.7, 0.8], "test": test},
-        "Slow": {"seconds": [500], "validation_mean_iou": [0.5], "test": test},
     }
     result = {
         "contestants": contestants,
@@ -73,8 +76,9 @@ def test_the_comparison_says_who_is_there_when():
     text = readme.comparison(result)
     assert "Theirs ends at a validation mean IoU of 0.700 after 300 s." in text
     assert "Ours is there after 30 s, 1/10 of that time." in text
-    assert "Slow is there" not in text and "| Slow | 1 | 500 s |" in text
-    assert "(results/race.png)" in text
+    assert "| Ours | 3 | 40 s |" in text and "(results/race.png)" in text
+    contestants["Ours"]["validation_mean_iou"] = [0.5, 0.6, 0.65]
+    assert "Ours is there" not in readme.comparison(result)
 
 
 def test_without_its_markers_it_is_not_touched():
