@@ -25,6 +25,9 @@ CLASSES = len(CLASS_NAMES)
 # TFDS has no validation split: it is the last tenth of "train". "test" is for reporting only.
 SPLITS = {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
 
+# What the border counts as where only pet and background are told apart.
+BORDER_RULES = ("pet", "background", "ignore")
+
 OXFORD = "oxford_iiit_pet:4.0.0"
 
 
@@ -96,7 +99,7 @@ def count_examples(pets, split, limit=None):
     return count if limit is None else min(count, limit)
 
 
-def load_split(pets, split, size, limit=None):
+def load_split(pets, split, size, limit=None, files=None):
     """A split as a cached dataset of (image, mask), in the order of the records.
 
     Each record is decoded once, resized (which ignores the aspect ratio) and checked. The cache
@@ -111,6 +114,7 @@ def load_split(pets, split, size, limit=None):
         split: ``"train"``, ``"validation"`` (the last tenth of TFDS's train) or ``"test"``.
         size: int, height and width in pixels.
         limit: take only the first so many examples, 1 or more; None for all.
+        files: take only these, a list of ``file_name``, such as ``spread`` gives; None for all.
 
     Returns:
         tf.data.Dataset of image (size, size, 3) uint8, 0..255, and mask (size, size, 1) uint8:
@@ -123,11 +127,11 @@ def load_split(pets, split, size, limit=None):
     """
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"size={size!r}: expected a whole number of pixels, 1 or more.")
-    records = read_records(pets, split, limit)
+    records = read_records(pets, split, limit, files)
     examples = records.map(
         lambda record: decode(record, size), num_parallel_calls=tf.data.AUTOTUNE
     )
-    count = count_examples(pets, split, limit)
+    count = count_examples(pets, split, limit) if files is None else len(files)
     try:
         cached = _cached(examples, count * size * size * 4)
     except tf.errors.OpError:
@@ -135,10 +139,14 @@ def load_split(pets, split, size, limit=None):
         if fault is None:  # not the data: the cache's disk is full, for one
             raise
         raise ValueError(fault) from None
+    if files is not None and (found := sum(1 for _ in cached)) != count:
+        raise ValueError(
+            f"files names {count} examples, the {split} part of {pets.name} has {found} of them."
+        )
     return cached.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def training_batches(dataset, batch_size, seed, augmented=True):
+def training_batches(dataset, batch_size, seed, augmentation=augment):
     """Shuffled, batched, augmented and prefetched: another order and other views every epoch.
 
     The shuffle spans the whole dataset and so holds it in RAM while an epoch runs: no second copy
@@ -151,19 +159,69 @@ def training_batches(dataset, batch_size, seed, augmented=True):
         batch_size: int.
         seed: int; the same seed, after the same ``run_mode.set_seed`` (TensorFlow mixes the two),
             gives the same sequence of epochs.
-        augmented: False leaves the images as they are.
+        augmentation: function of images, masks and a seed (2,) that returns images and masks, such
+            as ``augment``; None leaves them as they are.
 
     Returns:
         tf.data.Dataset of images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8.
     """
     batches = dataset.shuffle(len(dataset), seed=seed, reshuffle_each_iteration=True)
     batches = batches.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
-    if augmented:
+    if augmentation is not None:
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         batches = tf.data.Dataset.zip(batches, seeds).map(
-            lambda batch, seed: augment(*batch, seed), num_parallel_calls=tf.data.AUTOTUNE
+            lambda batch, seed: augmentation(*batch, seed), num_parallel_calls=tf.data.AUTOTUNE
         )
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def binary_batches(batches, border):
+    """The same batches with binary masks and the pixels' weights, see ``to_binary``.
+
+    Returns:
+        tf.data.Dataset of images, targets (B, H, W, 1) uint8 and weights (B, H, W, 1) float32,
+        the triple that ``model.fit`` takes.
+    """
+    _check_border(border)
+    return batches.map(
+        lambda images, masks: (images, *to_binary(masks, border)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def to_binary(masks, border):
+    """Pet against background.
+
+    Args:
+        masks: (...) integer class ids: 0 pet, 1 background, 2 border.
+        border: what the border counts as: ``"pet"``, ``"background"``, or ``"ignore"``: nothing.
+
+    Returns:
+        targets (...) uint8, 1 pet and 0 background; weights (...) float32, 1, and 0 where the
+        border is ignored (its target is 0 then).
+
+    Raises:
+        ValueError: an unknown rule. Or, outside a graph, other ids than 0, 1 and 2; inside one
+            that is a tf.errors.InvalidArgumentError.
+    """
+    _check_border(border)
+    masks = tf.convert_to_tensor(masks)
+    try:
+        check = tf.debugging.Assert(
+            tf.reduce_all((masks >= 0) & (masks <= 2)),
+            ["A mask holds other values than 0 (pet), 1 (background) and 2 (border)."],
+        )
+    except tf.errors.InvalidArgumentError:
+        values = np.unique(masks).tolist()
+        raise ValueError(
+            f"A mask holds the values {values}: expected only 0 (pet), 1 (background) and 2 "
+            f"(border)."
+        ) from None
+    with tf.control_dependencies([check] if check is not None else []):
+        at_border = tf.equal(masks, 2)
+    pet = tf.equal(masks, 0) | (at_border & (border == "pet"))
+    ignored = at_border & (border == "ignore")
+    return tf.cast(pet, tf.uint8), 1.0 - tf.cast(ignored, tf.float32)
 
 
 def evaluation_batches(dataset, batch_size):
@@ -173,8 +231,38 @@ def evaluation_batches(dataset, batch_size):
     )
 
 
-def read_records(pets, split, limit=None):
+def spread(pets, split, count):
+    """The file names of a few examples, spread over the breeds: the same ones every time.
+
+    Takes the first of each breed, then the second of each, and so on, breeds and examples in the
+    order of the data set.
+
+    Args:
+        pets: from ``open_pets``.
+        split: as in ``load_split``.
+        count: int.
+
+    Returns:
+        list of ``count`` str.
+
+    Raises:
+        ValueError: an unknown split, or ``count`` is below 1 or more than it has.
+    """
+    whole = count_examples(pets, split)
+    if not 1 <= count <= whole:
+        raise ValueError(f"count={count}: expected 1 to {whole}, what the {split} part has.")
+    taken, places = {}, []
+    for number, record in enumerate(read_records(pets, split).as_numpy_iterator()):
+        label = int(record["label"])
+        taken[label] = taken.get(label, 0) + 1
+        places.append((taken[label], label, number, record["file_name"].decode()))
+    return [name for *_, name in sorted(places)[:count]]
+
+
+def read_records(pets, split, limit=None, files=None):
     """The records of a split with image and mask still as their stored bytes.
+
+    ``limit`` and ``files`` as in ``load_split``.
 
     Returns:
         tf.data.Dataset of dicts: ``image`` and ``segmentation_mask`` (scalar strings: JPEG, PNG),
@@ -187,6 +275,9 @@ def read_records(pets, split, limit=None):
         decoders={"image": skip, "segmentation_mask": skip},
         read_config=tfds.ReadConfig(try_autocache=False),
     )
+    if files is not None:
+        names = tf.constant(sorted(files))
+        records = records.filter(lambda record: tf.reduce_any(names == record["file_name"]))
     return records if limit is None else records.take(limit)
 
 
@@ -269,6 +360,11 @@ def _fault_of(record):
             f"1 (pet), 2 (background) and 3 (border)"
         )
     return None
+
+
+def _check_border(border):
+    if border not in BORDER_RULES:
+        raise ValueError(f"border={border!r}: expected one of {', '.join(BORDER_RULES)}.")
 
 
 def _check_limit(limit):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers import data, evaluation, run_mode, training
-from helpers.dice import CrossEntropyDiceLoss, MeanDice
+from helpers.augmentation import augment
+from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
 from helpers.models import train_encoder
 
 FINISHED = "finished.json"
@@ -41,7 +42,10 @@ def train(
     seed,
     run_dir,
     loss=None,
+    border=None,
+    augmentation=augment,
     limit=None,
+    files=None,
     resume=False,
     callbacks=(),
     clock=time.monotonic,
@@ -53,13 +57,19 @@ def train(
     differ in size (progressive resizing).
 
     Args:
-        build: function of an image size that returns a Keras model with logits of three classes.
+        build: function of an image size that returns a Keras model with logits of three classes,
+            or of one where ``border`` is given.
         pets: from ``data.open_pets``.
         stages: Stages, in order; the last one's size is the model's.
         seed: of weights, order and augmentation.
         run_dir: gets one folder a stage, as in ``training.fit``.
         loss: a Keras loss on logits; None for cross-entropy plus Dice.
+        border: None for the three classes; for pet against background, what the border counts
+            as, see ``data.to_binary``.
+        augmentation: of the stages that are augmented, as in ``data.training_batches``.
         limit: train on the first so many examples, validate on a tenth as many.
+        files: instead of a limit, {"train": [...], "validation": [...]}: train and validate on
+            these, see ``data.spread``.
         resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
             data, loss, seed and stages up to there are the same. A change of the code goes
             unnoticed.
@@ -74,6 +84,7 @@ def train(
     loss = CrossEntropyDiceLoss() if loss is None else loss
     model, history = None, {"seconds": []}
     tenth = limit and max(1, limit // 10)
+    files = files or {"train": None, "validation": None}
     for number, stage in enumerate(stages, start=1):
         if verbose:
             print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
@@ -86,7 +97,8 @@ def train(
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
-            "data": [pets.name, limit],
+            "data": [pets.name, limit, files, border],
+            "augmentation": augmentation.__name__,
             "loss": loss.name,
             "seed": seed,
             "stages": [list(stage) for stage in stages[:number]],
@@ -99,15 +111,26 @@ def train(
             _append(history, finished["history"])
             continue
         start = clock()
-        examples = data.load_split(pets, "train", stage.size, limit)
-        held_out = data.load_split(pets, "validation", stage.size, tenth)
+        examples = data.load_split(pets, "train", stage.size, limit, files["train"])
+        examples = data.training_batches(
+            examples,
+            stage.batch_size,
+            seed + number,
+            augmentation if stage.augmented else None,
+        )
+        held_out = data.load_split(pets, "validation", stage.size, tenth, files["validation"])
+        held_out = data.evaluation_batches(held_out, stage.batch_size)
+        if border is not None:
+            examples, held_out = (
+                data.binary_batches(part, border) for part in (examples, held_out)
+            )
         part = training.fit(
             model,
-            data.training_batches(examples, stage.batch_size, seed + number, stage.augmented),
-            data.evaluation_batches(held_out, stage.batch_size),
+            examples,
+            held_out,
             epochs=stage.epochs,
             loss=loss,
-            metric=MeanDice(data.CLASSES),
+            metric=MeanDice(data.CLASSES) if border is None else BinaryDice(),
             learning_rate=stage.learning_rate,
             jit_compile=stage.jit_compile,
             run_dir=folder,

@@ -109,12 +109,16 @@ def fit(
 
 def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="auto"):
     """What ``fit`` compiles with: AdamW (weight decay 1e-4) under a ``cosine_schedule`` of so many
-    steps, and the pixel accuracy beside the metric."""
-    accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
+    steps, and the pixel accuracy beside the metric. Weights of pixels, where the data holds any,
+    go into loss and metrics alike."""
+    if model.output_shape[-1] == 1:
+        accuracy = keras.metrics.BinaryAccuracy(name="pixel_accuracy", threshold=0.0)  # logits
+    else:
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
     model.compile(
         optimizer=keras.optimizers.AdamW(cosine_schedule(learning_rate, steps), weight_decay=1e-4),
         loss=loss,
-        metrics=[metric, accuracy],
+        weighted_metrics=[metric, accuracy],
         jit_compile=jit_compile,
     )
 

@@ -24,6 +24,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from helpers import data, network, synthetic_pets
+from helpers.albumentations_augmentation import albumentations_augment
+from helpers.augmentation import augment
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 OXFORD = tfds.builder_cls("oxford_iiit_pet")
@@ -577,9 +579,9 @@ def epoch(batches):
     return np.concatenate(images), np.concatenate(masks)[:, 0, 0, 0]
 
 
-@pytest.mark.parametrize("augmented", [True, False])
-def test_an_epoch_has_each_example_once_and_keeps_the_last_small_batch(examples, augmented):
-    batches = data.training_batches(examples, 32, seed=1, augmented=augmented)
+@pytest.mark.parametrize("augmentation", [augment, albumentations_augment, None])
+def test_an_epoch_has_each_example_once_and_keeps_the_last_small_batch(examples, augmentation):
+    batches = data.training_batches(examples, 32, seed=1, augmentation=augmentation)
     sizes = [len(masks) for _, masks in batches]
     assert len(batches) == len(sizes) == 7 and sizes == [32] * 6 + [8]
     assert sorted(epoch(batches)[1]) == list(range(COUNT))
@@ -589,7 +591,7 @@ def test_an_epoch_has_each_example_once_and_keeps_the_last_small_batch(examples,
 
 
 def test_the_shuffle_spans_the_whole_dataset(examples):
-    batches = data.training_batches(examples, 4, seed=1, augmented=False)
+    batches = data.training_batches(examples, 4, seed=1, augmentation=None)
     firsts = np.concatenate([next(iter(batches))[1].numpy()[:, 0, 0, 0] for _ in range(10)])
     assert firsts.min() < COUNT / 10 and firsts.max() > COUNT * 9 / 10
 
@@ -612,7 +614,7 @@ def test_the_seed_decides_the_sequence_of_epochs(examples):
 
 
 def test_without_augmentation_the_images_stay_as_they_are(examples):
-    images, order = epoch(data.training_batches(examples, 32, seed=1, augmented=False))
+    images, order = epoch(data.training_batches(examples, 32, seed=1, augmentation=None))
     np.testing.assert_array_equal(images[np.argsort(order)], arrays(examples)[0])
 
 

@@ -1,0 +1,132 @@
+"""The recipe of the binary pipeline: pet against background, on MobileNetV2.
+
+    python -m helpers.binary_unet                  all training images
+    python -m helpers.binary_unet --small-subset   100 training and 20 validation images
+
+trains it on Oxford-IIIT Pet and writes ``results/binary_unet.json`` or
+``results/binary_small_subset.json``. With ``--files``, prints which images the small subset has
+and stops. With ``--resume``, a run that broke off goes on behind its last finished stage.
+"""
+
+import argparse
+
+import numpy as np
+
+from helpers import data, evaluation, recipe, training
+from helpers.albumentations_augmentation import albumentations_augment
+from helpers.mobilenetv2_unet import FIRST_TRAINED
+from helpers.models import mobilenetv2_unet
+from helpers.recipe import Stage
+
+STAGES = (
+    Stage(128, 1, 8, 4e-3, augmented=False, train_encoder=False),
+    Stage(128, 12, 16, 3e-4, train_encoder=FIRST_TRAINED),
+    Stage(256, 6, 16, 2e-4, train_encoder=FIRST_TRAINED),
+)
+SMALL_STAGES = (
+    Stage(128, 8, 8, 4e-3, train_encoder=False),
+    Stage(128, 40, 8, 3e-4, train_encoder=FIRST_TRAINED),
+)
+SMALL = {"train": 100, "validation": 20}
+BORDER = "pet"
+SEED = 42
+THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2).tolist()
+
+
+def build(size):
+    """The network that is trained, for images of (size, size)."""
+    return mobilenetv2_unet(size, 1)
+
+
+def small_subset(pets):
+    """The files of the small subset, spread over the breeds: {"train": 100 names, "validation":
+    20 names}. Both come from the training split."""
+    return {split: data.spread(pets, split, count) for split, count in SMALL.items()}
+
+
+def choose_threshold(model, batches, border=BORDER):
+    """The threshold of ``THRESHOLDS`` with the best pooled Dice, and the Dice of each."""
+    dice = evaluation.threshold_curve(model, batches, THRESHOLDS, border)
+    return THRESHOLDS[int(np.argmax(dice))], dice
+
+
+def run(small=False, resume=False):
+    """Trains, chooses the threshold on validation, reports the test split once, and writes the
+    result; returns what was written, see ``evaluation.binary_result``."""
+    pets = data.open_pets()
+    precision = training.set_precision()
+    name = "binary_small_subset" if small else "binary_unet"
+    stages = SMALL_STAGES if small else STAGES
+    files = small_subset(pets) if small else {"train": None, "validation": None}
+    model, history = recipe.train(
+        build,
+        pets,
+        stages,
+        seed=SEED,
+        run_dir=f"runs/{name}",
+        border=BORDER,
+        augmentation=albumentations_augment,
+        files=files,
+        resume=resume,
+    )
+    size = model.input_shape[1]
+
+    def batches(split, files=None):
+        return data.evaluation_batches(data.load_split(pets, split, size, files=files), 32)
+
+    held_out = batches("validation", files["validation"])
+    threshold, dice = choose_threshold(model, held_out)
+    validation = evaluation.binary_matrices(model, held_out, threshold)
+    values = evaluation.binary_result(
+        evaluation.binary_matrices(model, batches("test"), threshold),
+        border=BORDER,
+        threshold=threshold,
+        images=data.count_examples(pets, "test"),
+        input_size=size,
+        data_source=data.describe(pets, "test"),
+        settings={
+            "model": "binary_unet",
+            "encoder": "MobileNetV2, ImageNet weights",
+            "parameters": model.count_params(),
+            "training_images": len(files["train"] or []) or data.count_examples(pets, "train"),
+            "stages": [stage._asdict() for stage in stages],
+            "loss": "binary cross-entropy + Dice",
+            "optimizer": "AdamW, weight decay 1e-4, cosine schedule per stage",
+            "augmentation": "Albumentations",
+            "precision": precision,
+            "checkpoint": "best validation Dice of each stage",
+        },
+        seed=SEED,
+        train_seconds=sum(history["seconds"]),
+        validation={
+            "data_source": data.describe(pets, "validation", len(validation)),
+            **evaluation.binary_scores(validation, BORDER),
+            "dice_by_threshold": dict(zip(map(str, THRESHOLDS), np.round(dice, 4).tolist())),
+            "dice_by_epoch": [round(value, 4) for value in history["val_dice"]],
+        },
+        command="python -m helpers.binary_unet" + " --small-subset" * small,
+    )
+    evaluation.write_result(f"results/{name}.json", values)
+    scores = values["scores"][BORDER]
+    print(
+        f"{values['data_source']}, border as {BORDER}: Dice {scores['dice']:.4f}, IoU "
+        f"{scores['iou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}"
+    )
+    return values
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m helpers.binary_unet")
+    parser.add_argument("--small-subset", action="store_true", help="100 training images")
+    parser.add_argument("--files", action="store_true", help="print the small subset's files")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
+    options = parser.parse_args()
+    if options.files:
+        for split, names in small_subset(data.open_pets()).items():
+            print(f"{split}:", *names, sep="\n  ")
+    else:
+        run(options.small_subset, options.resume)
+
+
+if __name__ == "__main__":
+    main()
