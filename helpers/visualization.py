@@ -32,6 +32,7 @@ from helpers import CLASS_NAMES
 # Viridis at 0, 0.5 and 1: purple, teal, yellow. Dark, medium, light: they hold up in grey too.
 CLASS_COLORS = ((68, 1, 84), (32, 144, 140), (253, 231, 36))
 ERROR_COLOR = (176, 16, 48)  # dark red; it is drawn on a lightened photo, so grey shows it too
+IGNORED_COLOR = (225, 225, 225)
 # One run of a training, or one group of bars, after the other. Colours: Okabe and Ito's.
 RUN_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#000000", "^"), ("#009E73", "D"))
 BAR_STYLES = (("#0072B2", ""), ("#E69F00", "//"), ("#666666", ".."), ("#DDDDDD", "xx"))
@@ -143,6 +144,131 @@ def plot_comparison(images, masks, predictions, *, source, names=None):
         dice = [_dice(truth, guess).mean() for truth, guess in zip(masks, guesses)]
         columns.append((model, _paint(guesses), [f"mean Dice {value:.2f}" for value in dice]))
     return _picture_grid(columns, source)
+
+
+def plot_border_rules(images, masks, *, source, names=None):
+    """One row a sample: image, mask, and pet against background under each border rule.
+
+    Args:
+        images, masks: N of each, at most 16.
+        source: str, where the data comes from.
+        names: None, or N str to write below the images.
+
+    Returns:
+        matplotlib Figure. Below each binary mask, the share of the counted pixels that is pet.
+    """
+    images, masks = _check_batch(images, masks, names)
+    columns = [("Image", images, names), ("Mask", _paint(masks), None)]
+    for rule, becomes in (("pet", 0), ("background", 1), ("ignored", 2)):
+        binary = np.where(masks == 2, becomes, masks)
+        colors = np.array([*CLASS_COLORS[:2], IGNORED_COLOR], np.uint8)
+        shares = (binary == 0).sum(axis=(1, 2)) / np.maximum(1, (binary != 2).sum(axis=(1, 2)))
+        captions = [f"{100 * share:.1f} % pet" for share in shares]
+        heading = f"Border {rule}" if rule == "ignored" else f"Border as {rule}"
+        columns.append((heading, colors[binary], captions))
+    return _picture_grid(columns, source, extra=[_patch(IGNORED_COLOR, "ignored")])
+
+
+def plot_probabilities(images, masks, probabilities, *, source, threshold=0.5, names=None):
+    """One row a sample: input, ground truth, the probability of pet, and what a threshold makes
+    of it, with its Dice (border as pet).
+
+    Args:
+        images, masks: N of each, at most 16.
+        probabilities: (N, H, W) floats, 0..1; drawn from white, 0, to black, 1.
+        source: str, where the data comes from.
+        threshold: probability above which a pixel is predicted as pet.
+        names: None, or N str to write below the images.
+
+    Returns:
+        matplotlib Figure.
+    """
+    images, masks = _check_batch(images, masks, names)
+    probabilities = _as_array(probabilities, "probabilities")
+    inside = probabilities.shape == masks.shape and probabilities.min() >= 0
+    if not inside or probabilities.max() > 1:
+        raise ValueError(
+            f"probabilities has shape {probabilities.shape} and values "
+            f"{probabilities.min()}..{probabilities.max()}: expected {masks.shape}, 0..1."
+        )
+    predicted = np.where(probabilities > threshold, 0, 1)
+    two = np.where(masks == 2, 0, masks)
+    dice = [_dice(truth, guess)[0] for truth, guess in zip(two, predicted)]
+    grey = np.rint(255 * (1 - probabilities[..., None])).astype(np.uint8).repeat(3, axis=-1)
+    columns = [
+        ("Input", images, names),
+        ("Ground truth", _paint(masks), None),
+        ("Probability of pet", grey, ["white 0, black 1"] * len(images)),
+        (f"Above {threshold:.2f}", _paint(predicted), [f"Dice {value:.2f}" for value in dice]),
+    ]
+    return _picture_grid(columns, source)
+
+
+def plot_thresholds(thresholds, scores, *, source, ylabel="Dice"):
+    """A score against the threshold that it was obtained with, the best one starred.
+
+    Args:
+        thresholds: N numbers in 0..1, growing.
+        scores: N numbers in 0..1.
+        source: str, where the data comes from.
+        ylabel: str, what the score is.
+
+    Returns:
+        matplotlib Figure.
+    """
+    thresholds, scores = _check_progress((thresholds, scores), "thresholds")
+    fig, axes = _new_figure(1, 1, (7.0, 4.4), source)
+    ax, best = axes[0, 0], int(np.argmax(scores))
+    color, marker = RUN_STYLES[0]
+    ax.plot(thresholds, scores, color=color, marker=marker)
+    label = f"best: {scores[best]:.3f} at {thresholds[best]:.2f}"
+    ax.plot(thresholds[best], scores[best], **STAR, color=color, label=label)
+    ax.set_xlim(0, 1)
+    ax.grid(alpha=0.3)
+    ax.set_xlabel("threshold on the probability of pet", fontsize=FONT_SIZE)
+    ax.set_ylabel(_text(ylabel, 3.5), fontsize=FONT_SIZE)
+    _legend(fig, ax.get_legend_handles_labels()[0], columns=1)
+    return fig
+
+
+def plot_intervals(scores, *, source, xlabel="score"):
+    """Scores with their intervals, one below the other in the order of the dict.
+
+    Args:
+        scores: dict of 1 to 12 entries, name -> (value, low, high), each in 0..1.
+        source: str, where the data comes from.
+        xlabel: str, what the scores are.
+
+    Returns:
+        matplotlib Figure.
+    """
+    _check_named(scores, "scores", "name -> (value, low, high)", most=12)
+    for name, triple in scores.items():
+        value, low, high = _check_scores(triple, name)
+        if not low <= value <= high:
+            raise ValueError(f"scores[{name!r}] is {triple}: expected low <= value <= high.")
+    fig, axes = _new_figure(1, 1, (8.0, 1.3 + 0.5 * len(scores)), source)
+    ax, values = axes[0, 0], np.array(list(scores.values()), float)
+    places = range(len(scores))
+    color, marker = RUN_STYLES[0]
+    spans = np.stack([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]])
+    ax.errorbar(values[:, 0], places, xerr=spans, color=color, fmt=marker, capsize=5)
+    for place, value in zip(places, values[:, 0]):
+        ax.annotate(
+            f"{value:.3f}",
+            (value, place),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=FONT_SIZE,
+        )
+    ax.set_yticks(places, [_text(name, 3.0) for name in scores])
+    ax.set_ylim(len(scores) - 0.5, -0.7)  # the first one on top
+    ax.margins(x=0.1)
+    ax.grid(axis="x", alpha=0.3)
+    ax.set_xlabel(_text(xlabel, 4.5), fontsize=FONT_SIZE)
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
+    return fig
 
 
 def plot_training_curves(history, *, source, metric="mean_dice"):

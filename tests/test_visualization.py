@@ -46,6 +46,11 @@ PROGRESS = {
     "The tutorial": ([60, 120, 185], [0.6, 0.65, 0.7]),
     "A recipe with a long name, two epochs with the encoder frozen": ([30, 61], [0.7, 0.75]),
 }
+PROBABILITIES = np.where(MASKS[..., 0] == 0, 0.9, np.where(MASKS[..., 0] == 2, 0.5, 0.1))
+INTERVALS = {
+    "20 validation images, a name that takes two lines": (0.95, 0.91, 0.97),
+    "test": (0.93, 0.927, 0.933),
+}
 COUNTS = [[90, 6, 4], [0, 0, 0], [1, 1, 2]]
 
 FIGURES = {
@@ -57,6 +62,14 @@ FIGURES = {
         IMAGES, MASKS, SHIFTED, source=source, differences=False
     ),
     "comparison": lambda source: viz.plot_comparison(IMAGES, MASKS, MODELS, source=source),
+    "rules": lambda source: viz.plot_border_rules(IMAGES, MASKS, source=source, names=NAMES),
+    "probabilities": lambda source: viz.plot_probabilities(
+        IMAGES, MASKS, PROBABILITIES, source=source, threshold=0.4
+    ),
+    "thresholds": lambda source: viz.plot_thresholds(
+        [0.2, 0.5, 0.8], [0.7, 0.9, 0.8], source=source, ylabel="Dice on validation, border as pet"
+    ),
+    "intervals": lambda source: viz.plot_intervals(INTERVALS, source=source, xlabel="Dice"),
     "curves": lambda source: viz.plot_training_curves(HISTORY, source=source),
     "three curves": lambda source: viz.plot_training_curves(
         dict(list(RUNS.items())[:3]), source=source
@@ -74,6 +87,10 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "predictions": (840, 670),
     "hero": (720, 690),
     "comparison": (960, 570),
+    "rules": (960, 710),
+    "probabilities": (840, 580),
+    "thresholds": (700, 440),
+    "intervals": (800, 230),
     "curves": (800, 400),
     "three curves": (800, 540),
     "four curves": (800, 540),
@@ -300,6 +317,58 @@ def test_comparison_shows_each_model_with_its_dice():
     assert fig.axes[2].get_xlabel() == f"mean Dice {dice:.2f}" != "mean Dice 1.00"
     assert fig.axes[3].get_xlabel() == fig.axes[6].get_xlabel() == "mean Dice 1.00"
     assert fig.axes[0].get_xlabel() == NAMES[0]
+
+
+def test_border_rules_paint_the_border_as_they_say():
+    fig = viz.plot_border_rules(IMAGES, MASKS, source=SOURCE)
+    headings = ["Border as pet", "Border as background", "Border ignored"]
+    assert [" ".join(ax.get_title().split()) for ax in fig.axes[2:5]] == headings
+    border = MASKS[0, ..., 0] == 2
+    for ax, color in zip(fig.axes[2:5], (*viz.CLASS_COLORS[:2], viz.IGNORED_COLOR)):
+        shown = np.asarray(ax.images[0].get_array())
+        assert (shown[border] == color).all()
+        assert np.array_equal(shown[~border], viz.color_mask(MASKS[0])[~border])
+    shares = [100 * pet / total for pet, total in ((196, 1024), (100, 1024), (100, 928))]
+    assert [ax.get_xlabel() for ax in fig.axes[2:5]] == [f"{share:.1f} % pet" for share in shares]
+
+
+def test_probabilities_are_drawn_dark_and_cut_at_the_threshold():
+    fig = viz.plot_probabilities(IMAGES, MASKS, PROBABILITIES, source=SOURCE, threshold=0.6)
+    grey = np.asarray(fig.axes[2].images[0].get_array())
+    assert grey[MASKS[0, ..., 0] == 0].max() < grey[MASKS[0, ..., 0] == 1].min()
+    pet = np.all(fig.axes[3].images[0].get_array() == viz.CLASS_COLORS[0], axis=-1)
+    assert np.array_equal(pet, MASKS[0, ..., 0] == 0)
+    assert fig.axes[3].get_xlabel() == f"Dice {2 * 100 / (100 + 196):.2f}"
+
+
+def test_the_best_threshold_is_starred():
+    fig = viz.plot_thresholds([0.2, 0.5, 0.8], [0.7, 0.9, 0.8], source=SOURCE)
+    assert fig.axes[0].lines[1].get_xydata().tolist() == [[0.5, 0.9]]
+    assert "best: 0.900 at 0.50" in words(fig)
+
+
+def test_intervals_are_drawn_in_their_order():
+    fig = viz.plot_intervals(INTERVALS, source=SOURCE)
+    (segments,) = [lines.get_segments() for lines in fig.axes[0].collections]
+    spans = [segment[:, 0].tolist() for segment in segments]
+    assert spans == [pytest.approx(list(triple[1:])) for triple in INTERVALS.values()]
+    top, bottom = fig.axes[0].get_ylim()[::-1]
+    assert top < 0 < 1 < bottom and "0.950" in words(fig)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: viz.plot_probabilities(IMAGES, MASKS, PROBABILITIES + 1, source="s"), r"0\.\.1"),
+        (lambda: viz.plot_probabilities(IMAGES, MASKS, PROBABILITIES[:1], source="s"), "expected"),
+        (lambda: viz.plot_thresholds([0.5, 0.2], [1, 1], source="s"), "growing"),
+        (lambda: viz.plot_intervals({"a": (0.5, 0.6, 0.7)}, source="s"), "low <= value <= high"),
+        (lambda: viz.plot_intervals({"a": (50, 40, 60)}, source="s"), "divide percentages"),
+    ],
+)
+def test_what_is_no_probability_and_no_interval_is_an_error(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_curves_mark_the_best_validation_epoch():
