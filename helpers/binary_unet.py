@@ -77,6 +77,7 @@ def run(small=False, resume=False):
     held_out = batches("validation", files["validation"])
     threshold, dice = choose_threshold(model, held_out)
     validation = evaluation.binary_matrices(model, held_out, threshold)
+    twenty = batches("validation", small_subset(pets)["validation"])
     values = evaluation.binary_result(
         evaluation.binary_matrices(model, batches("test"), threshold),
         border=BORDER,
@@ -102,6 +103,9 @@ def run(small=False, resume=False):
             "data_source": data.describe(pets, "validation", len(validation)),
             **evaluation.binary_scores(validation, BORDER),
             "dice_by_threshold": dict(zip(map(str, THRESHOLDS), np.round(dice, 4).tolist())),
+            "matrices_of_small_subset": evaluation.binary_matrices(
+                model, twenty, threshold
+            ).tolist(),
             "dice_by_epoch": [round(value, 4) for value in history["val_dice"]],
         },
         command="python -m helpers.binary_unet" + " --small-subset" * small,
