@@ -276,8 +276,8 @@ def binary_result(
         "protocol": (
             f"Pet against background; trained with the border as {border}, scored under each "
             f"border rule, at the network's input size; masks resized by nearest neighbour; "
-            f"pooled over the split and averaged over its images; threshold {threshold:.2f}, "
-            f"chosen on validation; 95 % bootstrap interval over images."
+            f"pooled over the split unless it says per image; threshold chosen on validation; "
+            f"95 % bootstrap interval over images."
         ),
         "threshold": threshold,
         "images": images,

@@ -49,6 +49,37 @@ def table(results):
     return "\n\n".join([_rows(lines), *notes, *protocols])
 
 
+def binary_table(results):
+    """The results of pet against background as Markdown: a row for each run and border rule.
+
+    Args:
+        results: list of dicts, as ``evaluation.binary_result`` makes them.
+
+    Returns:
+        str.
+    """
+    head = ["Training images", "Input", "Border as", "Dice (95 % interval)", "Dice per image"]
+    lines = [head + ["IoU", "Pixel accuracy"], ["---"] * 7]
+    notes = []
+    for number, result in enumerate(results, start=1):
+        for rule, scores in result["scores"].items():
+            low, high = scores["dice_interval"]
+            lines.append(
+                [
+                    f"{result['settings']['training_images']:,} ({number})",
+                    f"{result['input_size']} px",
+                    "ignored" if rule == "ignore" else rule,
+                    f"**{scores['dice']:.3f}** ({low:.3f} to {high:.3f})",
+                    f"{scores['dice_per_image']:.3f}",
+                    f"{scores['iou']:.3f}",
+                    f"{scores['pixel_accuracy']:.3f}",
+                ]
+            )
+        notes.append(_note(number, result))
+    protocols = dict.fromkeys(result["protocol"] for result in results)
+    return "\n\n".join([_rows(lines), *notes, *protocols])
+
+
 def comparison(result):
     """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
     how long the last takes to the validation score that the first one ends with.
@@ -126,11 +157,14 @@ def filled(readme, results, benchmarks):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
-    runs = [result for result in results if "contestants" not in result]
+    binary = [result for result in results if "border" in result]
+    runs = [result for result in results if not {"contestants", "border"} & result.keys()]
     races = [result for result in results if "contestants" in result]
     writers = {"benchmarks.input_pipeline": pipelines, "benchmarks.training_step": steps}
     measured = [writers[result["command"].split()[-1]](result) for result in benchmarks]
     parts = [table(runs)]
+    if binary:
+        parts += ["### Pet against background", binary_table(binary)]
     if races:
         parts += ["### Beside TensorFlow's tutorial", *map(comparison, races)]
     if measured:
