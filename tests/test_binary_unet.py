@@ -1,0 +1,91 @@
+"""The recipe of the binary pipeline: its command with little work."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from helpers import binary_unet, data, evaluation
+from helpers.albumentations_augmentation import albumentations_augment
+from helpers.models import unet
+from helpers.recipe import Stage
+
+
+@pytest.fixture
+def command(drawn_pets, monkeypatch, tmp_path):
+    """The command on few data and a tiny network, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
+    build = functools.partial(unet, classes=1, width=2, depth=1)
+    settings = {"build": build, "STAGES": (Stage(16, 1, 4, 1e-2), Stage(32, 1, 4, 1e-3))}
+    settings |= {"SMALL_STAGES": (Stage(16, 2, 4, 1e-2),), "SMALL": {"train": 6, "validation": 1}}
+    for name, value in settings.items():
+        monkeypatch.setattr(binary_unet, name, value)
+
+    def run(*options):
+        monkeypatch.setattr("sys.argv", ["binary_unet", *options])
+        binary_unet.main()
+        return {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("results/*")}
+
+    return run
+
+
+def test_all_images_or_the_small_subset(command, fits):
+    (name, whole), *others = command().items()
+    assert name == "binary_unet" and not others
+    (small,) = (result for name, result in command("--small-subset").items() if "small" in name)
+    assert (whole["settings"]["training_images"], small["settings"]["training_images"]) == (18, 6)
+    assert (whole["input_size"], small["input_size"]) == (32, 16)
+    assert small["command"] == "python -m helpers.binary_unet --small-subset"
+    seen = [sum(len(images) for images, *_ in batches) for _, batches, *_ in fits]
+    assert seen == [18, 18, 6]
+    held_out = [sum(len(images) for images, *_ in batches) for _, _, batches, _ in fits]
+    assert held_out == [2, 2, 1]
+
+
+def test_the_result_follows_from_the_test_splits_matrix(command, fits):
+    (result,) = command().values()
+    assert np.sum(result["confusion_matrix"]) == 5 * 32 * 32
+    assert result["data_source"] == "drawn pets (synthetic), test split (5)"
+    for rule in data.BORDER_RULES:
+        expected = evaluation.binary_scores([result["confusion_matrix"]], rule)
+        assert result["scores"][rule]["dice"] == pytest.approx(expected["dice"])
+    assert result["threshold"] in binary_unet.THRESHOLDS
+    curve = result["validation"]["dice_by_threshold"]
+    assert curve[str(result["threshold"])] == max(curve.values())
+    assert np.shape(result["validation"]["matrices_of_small_subset"]) == (1, 3, 2)
+
+
+def test_it_trains_on_binary_masks_that_albumentations_moved(command, fits, monkeypatch):
+    seeds = []
+
+    def spy(images, masks, seed):
+        seeds.append(seed)
+        return albumentations_augment(images, masks, seed)
+
+    monkeypatch.setattr(binary_unet, "albumentations_augment", spy)
+    command("--small-subset")
+    assert seeds
+    images, targets, weights = next(iter(fits[0][1]))
+    assert set(np.unique(targets)) == {0, 1} and np.all(weights == 1)
+
+
+def test_it_resumes(command, fits):
+    first = command()["binary_unet"]
+    del fits[:]
+    assert command("--resume")["binary_unet"]["confusion_matrix"] == first["confusion_matrix"]
+    assert not fits
+
+
+def test_it_prints_which_files_the_subset_has(command, capsys, drawn_pets):
+    assert command("--files") == {}
+    printed = capsys.readouterr().out.split()
+    names = data.spread(drawn_pets, "train", 6) + data.spread(drawn_pets, "validation", 1)
+    assert [word for word in printed if word.endswith(".jpg")] == names
+
+
+def test_published_settings_are_those_that_are_stated():
+    assert binary_unet.SMALL == {"train": 100, "validation": 20}
+    assert max(stage.size for stage in binary_unet.STAGES) <= 256
+    assert not binary_unet.STAGES[0].train_encoder and binary_unet.BORDER == "pet"
