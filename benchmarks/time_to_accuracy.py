@@ -142,7 +142,6 @@ def the_tutorial(pets, turn):
     model = tutorial.model()
     model.fit(
         tutorial.batches(pets, "train", training=True),
-        validation_data=tutorial.batches(pets, "validation", training=False),
         epochs=tutorial.EPOCHS,
         steps_per_epoch=data.count_examples(pets, "train") // tutorial.BATCH,
         callbacks=[turn],
