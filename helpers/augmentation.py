@@ -3,19 +3,14 @@
 One geometric transform per example (flip, scale, crop and rotation composed into one affine map)
 is applied to image and mask alike, so that they cannot get out of step, and each is resampled
 once: the image bilinearly, the mask by nearest neighbour, so that it never gains a value.
-Brightness, contrast and saturation, one linear map of the colours, then change the image alone.
+Brightness, contrast and saturation then change the image alone.
 
-Every random number follows from the seed that is passed in: there is no hidden state. OpenCV
-does the resampling: TensorFlow's own op takes almost twice as long.
+Every random number follows from the seed that is passed in: there is no hidden state.
 """
 
 import math
 
-import cv2
-import numpy as np
 import tensorflow as tf
-
-cv2.setNumThreads(0)  # tf.data's threads are the parallelism
 
 SCALE = (0.65, 1.1)  # share of the side that is seen: below 1 a crop, above 1 a margin
 ROTATION = 15.0  # degrees, either way
@@ -35,13 +30,13 @@ def augment(images, masks, seed):
     Returns:
         images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8, moved together.
     """
-    count = tf.shape(images)[0]
+    shape = tf.shape(images)
     place_seed, colour_seed = tf.unstack(tf.random.split(seed, 2))
-    transforms = random_transforms(count, images.shape[1], images.shape[2], place_seed)
-    colours = random_colours(count, colour_seed)
-    arguments = (images, masks, transforms, colours)
-    changed = tf.numpy_function(_change, arguments, (tf.uint8, tf.uint8), stateful=False)
-    return tuple(tf.ensure_shape(new, old.shape) for new, old in zip(changed, (images, masks)))
+    transforms = random_transforms(shape[0], shape[1], shape[2], place_seed)
+    images = warp(tf.cast(images, tf.float32), transforms, "BILINEAR")
+    images = change_colours(images, colour_seed)
+    images = tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
+    return images, warp(masks, transforms, "NEAREST")
 
 
 def random_transforms(count, height, width, seed):
@@ -51,65 +46,53 @@ def random_transforms(count, height, width, seed):
     what lies outside is filled by reflection.
 
     Returns:
-        (count, 2, 3) float32 matrices; they take (x, y, 1) to (x, y).
+        (count, 8) float32, in the form of ``tf.raw_ops.ImageProjectiveTransformV3``.
     """
     seeds = tf.unstack(tf.random.split(seed, 5))
     scale = _uniform(count, *SCALE, seeds[0])
     angle = _uniform(count, -ROTATION, ROTATION, seeds[1]) * (math.pi / 180.0)
     flip = tf.sign(_uniform(count, -1.0, 1.0, seeds[2]) + 1e-12)  # -1 or 1, never 0
-    slack_y, slack_x = (tf.abs(1.0 - scale) * (side / 2.0) for side in (height, width))
+    slack_y = tf.abs(1.0 - scale) * tf.cast(height, tf.float32) / 2.0
+    slack_x = tf.abs(1.0 - scale) * tf.cast(width, tf.float32) / 2.0
     shift_y = slack_y * _uniform(count, -1.0, 1.0, seeds[3])
     shift_x = slack_x * _uniform(count, -1.0, 1.0, seeds[4])
 
     cos, sin = tf.cos(angle) * scale, tf.sin(angle) * scale
-    centre_y, centre_x = (height - 1.0) / 2.0, (width - 1.0) / 2.0
+    centre_y = (tf.cast(height, tf.float32) - 1.0) / 2.0
+    centre_x = (tf.cast(width, tf.float32) - 1.0) / 2.0
     # input = linear @ (output - centre) + centre + shift
     a, b = cos * flip, -sin
     c, d = sin * flip, cos
     offset_x = centre_x + shift_x - a * centre_x - b * centre_y
     offset_y = centre_y + shift_y - c * centre_x - d * centre_y
-    return tf.reshape(tf.stack([a, b, offset_x, c, d, offset_y], axis=1), (-1, 2, 3))
+    zero = tf.zeros_like(a)
+    return tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
 
 
-def random_colours(count, seed):
-    """Brightness (share of the full range), contrast and saturation (factors): (count, 3)."""
-    seeds = tf.unstack(tf.random.split(seed, 3))
-    ranges = (-BRIGHTNESS, BRIGHTNESS), CONTRAST, SATURATION
-    return tf.stack([_uniform(count, *span, one) for span, one in zip(ranges, seeds)], axis=1)
-
-
-def warp(picture, transform, interpolation):
-    """One picture (H, W, C) uint8 through ``transform`` (2, 3): an array of the same shape.
-
-    Args:
-        interpolation: ``cv2.INTER_LINEAR`` or ``cv2.INTER_NEAREST``.
-    """
-    height, width, _ = picture.shape
-    warped = cv2.warpAffine(
-        picture,
-        transform,
-        (width, height),
-        flags=interpolation | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT,
+def warp(batch, transforms, interpolation):
+    """Resamples a batch (B, H, W, C) through ``transforms`` (B, 8); shape and dtype stay."""
+    warped = tf.raw_ops.ImageProjectiveTransformV3(
+        images=batch,
+        transforms=transforms,
+        output_shape=tf.shape(batch)[1:3],
+        fill_value=0.0,
+        interpolation=interpolation,
+        fill_mode="REFLECT",
     )
-    return warped.reshape(picture.shape)  # OpenCV drops a last axis of 1
+    return tf.ensure_shape(warped, batch.shape)
 
 
-def change_colours(image, brightness, contrast, saturation):
-    """One image (H, W, 3) uint8: colours away from or towards its grey, grey away from or towards
-    its mean, then brighter or darker. uint8, right to one level, clipped once, at the end."""
-    mix = contrast * (saturation * np.eye(3) + (1.0 - saturation) / 3.0)
-    shift = (1.0 - contrast) * np.mean(cv2.mean(image)[:3]) + 255.0 * brightness
-    matrix = np.hstack([mix, np.full((3, 1), shift)]).astype(np.float32)
-    return cv2.transform(image, matrix)
-
-
-def _change(images, masks, transforms, colours):
-    changed, moved = np.empty_like(images), np.empty_like(masks)
-    for i, transform in enumerate(transforms):
-        changed[i] = change_colours(warp(images[i], transform, cv2.INTER_LINEAR), *colours[i])
-        moved[i] = warp(masks[i], transform, cv2.INTER_NEAREST)
-    return changed, moved
+def change_colours(images, seed):
+    """Brightness, contrast and saturation. (B, H, W, 3) float32, 0..255 and a little beyond."""
+    count = tf.shape(images)[0]
+    seeds = tf.unstack(tf.random.split(seed, 3))
+    brightness = _uniform(count, -BRIGHTNESS, BRIGHTNESS, seeds[0])[:, None, None, None]
+    contrast = _uniform(count, *CONTRAST, seeds[1])[:, None, None, None]
+    saturation = _uniform(count, *SATURATION, seeds[2])[:, None, None, None]
+    grey = tf.reduce_mean(images, axis=-1, keepdims=True)
+    images = grey + (images - grey) * saturation
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    return mean + (images - mean) * contrast + 255.0 * brightness
 
 
 def _uniform(count, low, high, seed):
