@@ -46,6 +46,7 @@ def train(
     augmentation=augment,
     limit=None,
     files=None,
+    start=None,
     resume=False,
     callbacks=(),
     clock=time.monotonic,
@@ -70,8 +71,10 @@ def train(
         limit: train on the first so many examples, validate on a tenth as many.
         files: instead of a limit, {"train": [...], "validation": [...]}: train and validate on
             these, see ``data.spread``.
+        start: a trained network like those of ``build``, except perhaps in its last layer: the
+            first stage starts from its weights, but for that layer's. None: from ``build``'s own.
         resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
-            data, loss, seed and stages up to there are the same. A change of the code goes
+            start, data, loss, seed and stages up to there are the same. A change of the code goes
             unnoticed.
         callbacks: further Keras callbacks.
         clock: function that gives the seconds since whenever; their difference is reported.
@@ -92,11 +95,15 @@ def train(
         previous, model = model, build(stage.size)
         if previous is not None:
             model.set_weights(previous.get_weights())
+        elif start is not None:
+            for new, old in zip(model.layers[:-1], start.layers[:-1], strict=True):
+                new.set_weights(old.get_weights())
         if stage.train_encoder is not True:
             train_encoder(model, stage.train_encoder)
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
+            "start": None if start is None else _hash_of_weights(start),
             "data": [pets.name, limit, files, border],
             "augmentation": augmentation.__name__,
             "loss": loss.name,
@@ -110,7 +117,7 @@ def train(
             model.load_weights(folder / "best.keras")
             _append(history, finished["history"])
             continue
-        start = clock()
+        began = clock()
         examples = data.load_split(pets, "train", stage.size, limit, files["train"])
         examples = data.training_batches(
             examples,
@@ -137,7 +144,7 @@ def train(
             callbacks=callbacks,
             verbose=verbose,
         )
-        part = {**part, "seconds": [round(clock() - start)]}
+        part = {**part, "seconds": [round(clock() - began)]}
         evaluation.write_result(folder / FINISHED, {"identity": identity, "history": part})
         _append(history, part)
     return model, history
@@ -194,6 +201,13 @@ def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
         f"mean IoU {values['mean_iou']:.4f} -> {path}"
     )
     return values
+
+
+def _hash_of_weights(model):
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
 
 
 def _append(history, part):

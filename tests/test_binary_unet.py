@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import binary_unet, data, evaluation
+from helpers import binary_unet, data, evaluation, mobilenetv2_unet
 from helpers.albumentations_augmentation import albumentations_augment
 from helpers.models import unet
 from helpers.recipe import Stage
@@ -18,10 +18,13 @@ def command(drawn_pets, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
     build = functools.partial(unet, classes=1, width=2, depth=1)
-    settings = {"build": build, "STAGES": (Stage(16, 1, 4, 1e-2), Stage(32, 1, 4, 1e-3))}
+    settings = {"build": build, "STAGES": (Stage(32, 1, 4, 1e-3),)}
     settings |= {"SMALL_STAGES": (Stage(16, 2, 4, 1e-2),), "SMALL": {"train": 6, "validation": 1}}
+    settings |= {"THREE_CLASSES": (Stage(16, 1, 4, 1e-2),)}
     for name, value in settings.items():
         monkeypatch.setattr(binary_unet, name, value)
+    three = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
+    monkeypatch.setattr(mobilenetv2_unet, "build", three)
 
     def run(*options):
         monkeypatch.setattr("sys.argv", ["binary_unet", *options])
@@ -78,6 +81,21 @@ def test_it_resumes(command, fits):
     assert not fits
 
 
+def test_all_images_go_on_behind_the_three_classes_the_small_subset_does_not(command, fits):
+    command()
+    three, binary = fits
+    assert [call[3]["metric"].name for call in fits] == ["mean_dice", "dice"]
+    assert np.shape(three[0][-1]) == (3,) and np.shape(binary[0][-1]) == (1,)
+    saved = mobilenetv2_unet.build(16)
+    saved.load_weights(f"{mobilenetv2_unet.RUN_DIR}/stage_1/best.keras")
+    assert all(map(np.array_equal, saved.get_weights()[:-2], binary[0][:-2]))
+
+    del fits[:]
+    command()  # the three classes are not trained again
+    command("--small-subset")
+    assert [call[3]["metric"].name for call in fits] == ["dice", "dice"]
+
+
 def test_it_prints_which_files_the_subset_has(command, capsys, drawn_pets):
     assert command("--files") == {}
     printed = capsys.readouterr().out.split()
@@ -88,4 +106,4 @@ def test_it_prints_which_files_the_subset_has(command, capsys, drawn_pets):
 def test_published_settings_are_those_that_are_stated():
     assert binary_unet.SMALL == {"train": 100, "validation": 20}
     assert max(stage.size for stage in binary_unet.STAGES) <= 256
-    assert not binary_unet.STAGES[0].train_encoder and binary_unet.BORDER == "pet"
+    assert not binary_unet.SMALL_STAGES[0].train_encoder and binary_unet.BORDER == "pet"

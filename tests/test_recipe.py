@@ -49,6 +49,24 @@ def test_the_same_seed_gives_the_same_network(train, fits, tmp_path):
     assert not equal(first, other)
 
 
+def test_a_start_gives_all_weights_but_the_last_layers(train, fits, tmp_path):
+    start = SMALL(16)
+    start.set_weights([weight + 0.5 for weight in start.get_weights()])
+    head = len(start.layers[-1].get_weights())
+    one_logit = functools.partial(unet, classes=1, width=2, depth=1)
+    binary = {"border": "pet", "stages": STAGES[:1]}
+    train(one_logit, start=start, **binary)
+    before = fits[0][0]
+    assert all(map(np.array_equal, before[:-head], start.get_weights()[:-head]))
+    assert [weight.shape[-1] for weight in before[-head:]] == [1] * head
+
+    del fits[:]
+    train(one_logit, start=start, resume=True, **binary)
+    assert not fits
+    train(one_logit, start=SMALL(16), resume=True, **binary)
+    assert fits  # from another start, it is another training
+
+
 def test_limit_counts_training_images_and_a_tenth_of_it_validation_images(train, fits):
     train(stages=STAGES[:1], limit=12)
     (_, batches, held_out, _), *_ = fits
