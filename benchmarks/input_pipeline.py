@@ -136,12 +136,12 @@ def main():
         print(json.dumps(measure(sys.argv[1])))
         return
     from benchmarks import rounds
-    from helpers import data, evaluation, visualization
+    from helpers import data, results, visualization
 
     pets = data.open_pets()
     medians = rounds.measure("benchmarks.input_pipeline", list(CONTESTANTS), ROUNDS)
     pixels = data.count_examples(pets, "train") * SIZE * SIZE
-    evaluation.write_result(
+    results.write_result(
         RESULT,
         {
             "contestants": medians,
@@ -154,7 +154,7 @@ def main():
             "rounds": ROUNDS,
             "data_source": data.describe(pets, "train"),
             "command": "python -m benchmarks.input_pipeline",
-            **evaluation.environment(),
+            **results.environment(),
         },
     )
     speeds = {}

@@ -26,6 +26,7 @@ from helpers import (
     mobilenetv2_unet,
     readme,
     recipe,
+    results,
     run_mode,
     training,
     visualization,
@@ -194,7 +195,7 @@ def main():
             "test": {**evaluation.reported_scores(matrix), "confusion_matrix": matrix.tolist()},
         }
     source = data.describe(pets, "validation")
-    values = evaluation.result(
+    values = results.result(
         entries[OURS]["test"]["confusion_matrix"],
         images=data.count_examples(pets, "test"),
         input_size=SIZE,
@@ -211,7 +212,7 @@ def main():
         contestants=entries,
         command="python -m benchmarks.time_to_accuracy",
     )
-    evaluation.write_result(RESULT, values)
+    results.write_result(RESULT, values)
     figure = visualization.plot_progress(
         {name: tuple(curve.values()) for name, curve in curves.items()}, source=source
     )

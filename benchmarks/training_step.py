@@ -87,10 +87,10 @@ def main():
         print(json.dumps(measure(sys.argv[1])))
         return
     from benchmarks import rounds
-    from helpers import evaluation, visualization
+    from helpers import results, visualization
 
     medians = rounds.measure("benchmarks.training_step", list(CONTESTANTS), ROUNDS)
-    evaluation.write_result(
+    results.write_result(
         RESULT,
         {
             "contestants": medians,
@@ -99,7 +99,7 @@ def main():
             "rounds": ROUNDS,
             "data_source": "random pixels",
             "command": "python -m benchmarks.training_step",
-            **evaluation.environment(),
+            **results.environment(),
         },
     )
     speeds = {name: values["images_per_s"] for name, values in medians.items()}

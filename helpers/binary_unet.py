@@ -16,7 +16,7 @@ import argparse
 
 import numpy as np
 
-from helpers import data, evaluation, mobilenetv2_unet, models, recipe, training
+from helpers import data, evaluation, mobilenetv2_unet, models, recipe, results, training
 from helpers.albumentations_augmentation import albumentations_augment
 from helpers.mobilenetv2_unet import FIRST_TRAINED
 from helpers.recipe import Stage
@@ -53,7 +53,7 @@ def choose_threshold(model, batches, border=BORDER):
 
 def run(small=False, resume=False):
     """Trains, chooses the threshold on validation, reports the test split once, and writes the
-    result; returns what was written, see ``evaluation.binary_result``."""
+    result; returns what was written, see ``results.binary_result``."""
     pets = data.open_pets()
     precision = training.set_precision()
     name = "binary_small_subset" if small else "binary_unet"
@@ -90,7 +90,7 @@ def run(small=False, resume=False):
     threshold, dice = choose_threshold(model, held_out)
     validation = evaluation.binary_matrices(model, held_out, threshold)
     twenty = batches("validation", small_subset(pets)["validation"])
-    values = evaluation.binary_result(
+    values = results.binary_result(
         evaluation.binary_matrices(model, batches("test"), threshold),
         border=BORDER,
         threshold=threshold,
@@ -123,7 +123,7 @@ def run(small=False, resume=False):
         },
         command="python -m helpers.binary_unet" + " --small-subset" * small,
     )
-    evaluation.write_result(f"results/{name}.json", values)
+    results.write_result(f"results/{name}.json", values)
     scores = values["scores"][BORDER]
     print(
         f"{values['data_source']}, border as {BORDER}: Dice {scores['dice']:.4f}, IoU "

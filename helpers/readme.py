@@ -22,7 +22,7 @@ def table(results):
     """The results as Markdown: one table, and below it how each row was obtained.
 
     Args:
-        results: list of dicts, as ``evaluation.result`` makes them.
+        results: list of dicts, as ``results.result`` makes them.
 
     Returns:
         str.
@@ -53,7 +53,7 @@ def binary_table(results):
     """The results of pet against background as Markdown: a row for each run and border rule.
 
     Args:
-        results: list of dicts, as ``evaluation.binary_result`` makes them.
+        results: list of dicts, as ``results.binary_result`` makes them.
 
     Returns:
         str.

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import data, evaluation, run_mode, training
+from helpers import data, evaluation, results, run_mode, training
 from helpers.augmentation import augment
 from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
 from helpers.models import train_encoder
@@ -145,7 +145,7 @@ def train(
             verbose=verbose,
         )
         part = {**part, "seconds": [round(clock() - began)]}
-        evaluation.write_result(folder / FINISHED, {"identity": identity, "history": part})
+        results.write_result(folder / FINISHED, {"identity": identity, "history": part})
         _append(history, part)
     return model, history
 
@@ -166,13 +166,13 @@ def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
         command: str, how this run was started.
 
     Returns:
-        dict: what was written, see ``evaluation.result``.
+        dict: what was written, see ``results.result``.
     """
     pets = data.open_pets()
     precision = training.set_precision()
     model, history = train(build, pets, stages, seed=seed, run_dir=run_dir, resume=resume)
     validation = evaluation.scores(evaluate(model, pets, "validation"))
-    values = evaluation.result(
+    values = results.result(
         evaluate(model, pets, "test"),
         images=data.count_examples(pets, "test"),
         input_size=model.input_shape[1],
@@ -195,7 +195,7 @@ def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
         },
         command=command,
     )
-    evaluation.write_result(path, values)
+    results.write_result(path, values)
     print(
         f"{values['data_source']}: pixel accuracy {values['pixel_accuracy']:.4f}, "
         f"mean IoU {values['mean_iou']:.4f} -> {path}"

@@ -9,6 +9,8 @@ The only module that reads the environment. Two variables, both optional:
 
 import logging
 import os
+import platform
+import sys
 from pathlib import Path
 
 import keras
@@ -81,3 +83,30 @@ def _read(variable, default, allowed):
             f"{allowed[-1]}, or leave it unset."
         )
     return value
+
+
+def device_name():
+    """The device a run used, in words: the GPU's name, or the CPU's and its cores."""
+    if keras.distribution.list_devices("gpu"):
+        return _gpu_name()
+    model = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, no GPU"
+
+
+def _gpu_name():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        return tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices("gpu")[0].device_kind
+    import torch
+
+    return torch.cuda.get_device_name()

@@ -146,3 +146,12 @@ def test_deterministic_trainings_end_with_equal_weights():
         "by_default": False,  # set_seed alone leaves TensorFlow's kernels as they are
         "deterministic": True,
     }
+
+
+def test_device_name_says_cpu_or_gpu(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    name, cores = run_mode.device_name().split(", ", 1)
+    assert name.strip() and cores == f"{os.cpu_count()} cores, no GPU"
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"{kind}:0"])
+    monkeypatch.setattr(run_mode, "_gpu_name", lambda: "Tesla T4")
+    assert run_mode.device_name() == "Tesla T4"

@@ -1,0 +1,124 @@
+"""Results: complete, and written whole or not at all."""
+
+import datetime
+import json
+import os
+import stat
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import evaluation, results, run_mode
+
+MATRIX = [[2, 1, 0], [0, 1, 1], [1, 0, 0]]
+PROTOCOL = {
+    "images": 7,
+    "input_size": 16,
+    "data_source": "drawn pets, test split (7)",
+    "settings": {"width": 4},
+    "seed": 42,
+}
+
+
+# Result
+
+
+def test_result_has_the_protocol_beside_the_scores():
+    values = results.result(np.array(MATRIX), **PROTOCOL)
+    assert values["confusion_matrix"] == MATRIX
+    assert {name: values[name] for name in PROTOCOL} == PROTOCOL
+    assert {name: values[name] for name in evaluation.scores(MATRIX)} == evaluation.scores(MATRIX)
+    assert values["dice_border_as_pet"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert values["classes"] == ["pet", "background", "border"]
+    assert values["versions"]["keras"] == keras.__version__
+    assert values["versions"]["numpy"] == np.__version__
+    assert values["versions"]["python"].split(".")[:2] == [str(v) for v in sys.version_info[:2]]
+    assert {"tensorflow", "tensorflow-datasets"} < set(values["versions"])
+    assert values["backend"] == keras.backend.backend()
+    assert values["device"] == run_mode.device_name()
+    assert abs(datetime.date.fromisoformat(values["date"]) - datetime.date.today()).days <= 1
+    assert "class of its own" in values["protocol"] and "pooled" in values["protocol"]
+
+
+def test_result_passes_more_through():
+    more = {"train_seconds": 12.5, "validation": {"mean_iou": 0.5}, "command": "make run"}
+    values = results.result(MATRIX, **PROTOCOL, **more)
+    assert {name: values[name] for name in more} == more
+
+
+def test_result_needs_the_whole_protocol():
+    for name in PROTOCOL:
+        with pytest.raises(TypeError, match=name):
+            results.result(MATRIX, **{k: v for k, v in PROTOCOL.items() if k != name})
+
+
+@pytest.mark.parametrize("installed, expected", [("tensorflow-cpu", "2.21.0"), (None, "unknown")])
+def test_a_package_of_another_name_does_not_cost_the_result(monkeypatch, installed, expected):
+    def version(name):
+        if name != installed:
+            raise PackageNotFoundError(name)
+        return "2.21.0"
+
+    monkeypatch.setattr(results, "version", version)
+    assert results.result(MATRIX, **PROTOCOL)["versions"]["tensorflow"] == expected
+
+
+# Files
+
+
+def test_write_result_can_be_read_again(tmp_path):
+    path = tmp_path / "deep" / "er" / "result.json"
+    values = results.result(np.array(MATRIX), **PROTOCOL)
+    results.write_result(path, {"old": True})
+    results.write_result(path, values)
+    assert json.loads(path.read_text()) == values
+    assert path.read_text().endswith("}\n")
+    assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644  # mkstemp's own is 0600
+
+
+BAD_VALUES = {
+    "NaN": (float("nan"), ValueError),
+    "infinity": (float("inf"), ValueError),
+    "array": (np.zeros(2), TypeError),
+    "NumPy float": (np.float32(1), TypeError),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VALUES)
+@pytest.mark.parametrize("existing", [True, False])
+def test_values_json_cannot_hold_leave_the_old_file(tmp_path, case, existing):
+    value, error = BAD_VALUES[case]
+    path = tmp_path / "result.json"
+    if existing:
+        path.write_text("old")
+    with pytest.raises(error):
+        results.write_result(path, {"first": 1, "bad": value})
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"] * existing
+
+
+@pytest.mark.parametrize("step", ["json.dump", "os.replace", "os.chmod"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_broken_off_write_leaves_the_old_file(tmp_path, monkeypatch, step, error):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+
+    def fail(*args, **kwargs):
+        if step == "json.dump":
+            args[1].write('{"half')
+        raise error
+
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(type(error)):
+        results.write_result(path, {"new": 1})
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+def test_write_result_into_a_file_raises(tmp_path):
+    (tmp_path / "results").write_text("a file, no folder")
+    with pytest.raises(OSError, match="results"):
+        results.write_result(tmp_path / "results" / "result.json", {})
