@@ -231,6 +231,37 @@ def evaluation_batches(dataset, batch_size):
     )
 
 
+def labelled_batches(pets, split, size, batch_size, limit=None):
+    """The examples of a split with what the data set knows about them, nothing kept in memory.
+
+    Args:
+        pets, split, size, limit: as in ``load_split``.
+        batch_size: int.
+
+    Returns:
+        tf.data.Dataset of dicts: ``image`` (B, size, size, 3) and ``mask`` (B, size, size, 1) as
+        in ``decode``; ``own_mask`` (B,) string, the mask at its own size, see
+        ``decode_own_mask``; ``file_name`` (B,) string, ``label`` and ``species`` (B,) int64.
+    """
+
+    def prepare(record):
+        image, mask = decode(record, size)
+        known = {name: record[name] for name in ("file_name", "label", "species")}
+        return {"image": image, "mask": mask, "own_mask": record["segmentation_mask"], **known}
+
+    records = read_records(pets, split, limit)
+    return (
+        records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def decode_own_mask(png):
+    """A mask at its own size: (H, W) uint8 array, 0 pet, 1 background, 2 border."""
+    return tf.io.decode_png(png, channels=1).numpy()[..., 0] - 1
+
+
 def spread(pets, split, count):
     """The file names of a few examples, spread over the breeds: the same ones every time.
 
