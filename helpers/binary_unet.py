@@ -25,8 +25,8 @@ THREE_CLASSES = mobilenetv2_unet.STAGES[256]
 # A new last layer, and a short training for the rest: it knows pets already.
 STAGES = (Stage(256, 4, 16, 2e-4, train_encoder=FIRST_TRAINED),)
 SMALL_STAGES = (
-    Stage(128, 8, 8, 4e-3, train_encoder=False),
-    Stage(128, 40, 8, 3e-4, train_encoder=FIRST_TRAINED),
+    Stage(256, 10, 8, 4e-3, train_encoder=False),
+    Stage(256, 25, 8, 3e-4, train_encoder=FIRST_TRAINED),
 )
 SMALL = {"train": 100, "validation": 20}
 BORDER = "pet"

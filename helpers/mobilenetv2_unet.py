@@ -23,7 +23,7 @@ AT_128 = (
     Stage(128, 18, 16, 3e-4, train_encoder=FIRST_TRAINED),
 )
 # A large image costs four times as much, so only the last epochs see one.
-STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 4, 16, 2e-4, train_encoder=FIRST_TRAINED))}
+STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 10, 16, 3e-4, train_encoder=FIRST_TRAINED))}
 DECODER = "light"
 SEED = 42
 RUN_DIR = "runs/mobilenetv2_unet"
