@@ -196,13 +196,14 @@ def main():
         }
     source = data.describe(pets, "validation")
     values = results.result(
-        entries[OURS]["test"]["confusion_matrix"],
+        entries[OURS]["test"],
+        protocol=results.PIXELS,
         images=data.count_examples(pets, "test"),
         input_size=SIZE,
         data_source=data.describe(pets, "test"),
         settings={
             "model": "mobilenetv2_unet",
-            "decoder": mobilenetv2_unet.DECODER,
+            **mobilenetv2_unet.ARGUMENTS,
             "stages": [stage._asdict() for stage in stages],
             "precision": precision,
         },

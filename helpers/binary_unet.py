@@ -4,8 +4,9 @@
     python -m helpers.binary_unet --small-subset   100 training and 20 validation images
 
 trains it on Oxford-IIIT Pet and writes ``results/binary_unet.json`` or
-``results/binary_small_subset.json``. With ``--files``, prints which images the small subset has
-and stops. With ``--resume``, a run that broke off goes on behind its last finished stage.
+``results/binary_small_subset.json``, and the weights under ``weights/``. With ``--files``, prints
+which images the small subset has and stops. With ``--resume``, a run that broke off goes on behind
+its last finished stage.
 
 With all images, the network is first trained on the three classes, as by ``python -m
 helpers.mobilenetv2_unet --size 256`` and in the same folder: if that has been run, it is not
@@ -28,6 +29,7 @@ SMALL_STAGES = (
     Stage(256, 10, 8, 4e-3, train_encoder=False),
     Stage(256, 25, 8, 3e-4, train_encoder=FIRST_TRAINED),
 )
+ARGUMENTS = {**mobilenetv2_unet.ARGUMENTS, "classes": 1}
 SMALL = {"train": 100, "validation": 20}
 BORDER = "pet"
 SEED = 42
@@ -36,7 +38,7 @@ THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2).tolist()
 
 def build(size):
     """The network that is trained, for images of (size, size)."""
-    return models.mobilenetv2_unet(size, 1)
+    return models.mobilenetv2_unet(size, **ARGUMENTS)
 
 
 def small_subset(pets):
@@ -53,7 +55,7 @@ def choose_threshold(model, batches, border=BORDER):
 
 def run(small=False, resume=False):
     """Trains, chooses the threshold on validation, reports the test split once, and writes the
-    result; returns what was written, see ``results.binary_result``."""
+    result; returns what was written, see ``recipe.publish``."""
     pets = data.open_pets()
     precision = training.set_precision()
     name = "binary_small_subset" if small else "binary_unet"
@@ -90,17 +92,18 @@ def run(small=False, resume=False):
     threshold, dice = choose_threshold(model, held_out)
     validation = evaluation.binary_matrices(model, held_out, threshold)
     twenty = batches("validation", small_subset(pets)["validation"])
-    values = results.binary_result(
-        evaluation.binary_matrices(model, batches("test"), threshold),
-        border=BORDER,
+    values = recipe.publish(
+        name,
+        model,
+        pets,
+        network="mobilenetv2_unet",
+        arguments=ARGUMENTS,
         threshold=threshold,
-        images=data.count_examples(pets, "test"),
-        input_size=size,
-        data_source=data.describe(pets, "test"),
+        border=BORDER,
+        protocol=results.PET_AGAINST_BACKGROUND.format(border=BORDER),
         settings={
             "model": "binary_unet",
             "encoder": "MobileNetV2, ImageNet weights",
-            "parameters": model.count_params(),
             "training_images": len(files["train"] or []) or data.count_examples(pets, "train"),
             "three_class_stages": [stage._asdict() for stage in three_classes],
             "stages": [stage._asdict() for stage in stages],
@@ -123,8 +126,7 @@ def run(small=False, resume=False):
         },
         command="python -m helpers.binary_unet" + " --small-subset" * small,
     )
-    results.write_result(f"results/{name}.json", values)
-    scores = values["scores"][BORDER]
+    scores = values["binary_scores"][BORDER]
     print(
         f"{values['data_source']}, border as {BORDER}: Dice {scores['dice']:.4f}, IoU "
         f"{scores['iou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}"

@@ -2,9 +2,10 @@
 
     python -m helpers.mobilenetv2_unet --size 128
 
-trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json``; 256 likewise. With
-``--resume``, a run that broke off goes on behind its last finished stage. Both sizes train in one
-folder: the larger, resumed, goes on behind the smaller. Notebook 02 takes the same numbers.
+trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json`` and
+``weights/mobilenetv2_unet_128.safetensors``; 256 likewise. With ``--resume``, a run that broke off
+goes on behind its last finished stage. Both sizes train in one folder: the larger, resumed, goes
+on behind the smaller. Notebook 02 takes the same numbers.
 """
 
 import argparse
@@ -24,14 +25,14 @@ AT_128 = (
 )
 # A large image costs four times as much, so only the last epochs see one.
 STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 10, 16, 3e-4, train_encoder=FIRST_TRAINED))}
-DECODER = "light"
+ARGUMENTS = {"classes": data.CLASSES, "decoder": "light"}
 SEED = 42
 RUN_DIR = "runs/mobilenetv2_unet"
 
 
 def build(size):
     """The network that is trained, for images of (size, size)."""
-    return mobilenetv2_unet(size, data.CLASSES, decoder=DECODER)
+    return mobilenetv2_unet(size, **ARGUMENTS)
 
 
 def main():
@@ -40,12 +41,13 @@ def main():
     parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
     options = parser.parse_args()
     recipe.run(
-        f"results/mobilenetv2_unet_{options.size}.json",
+        f"mobilenetv2_unet_{options.size}",
         build,
         STAGES[options.size],
+        network="mobilenetv2_unet",
+        arguments=ARGUMENTS,
         seed=SEED,
         run_dir=RUN_DIR,
-        settings={"model": "mobilenetv2_unet", "decoder": DECODER, "weights": "imagenet"},
         command=f"python -m helpers.mobilenetv2_unet --size {options.size}",
         resume=options.resume,
     )

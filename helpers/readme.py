@@ -27,26 +27,35 @@ def table(results):
     Returns:
         str.
     """
-    head = ["Network", "Input", "Pixel accuracy", "Mean IoU", "Dice (border as pet)", "IoU"]
+    head = ["Network", "Input", "Pixel accuracy", "Mean IoU (95 % interval)"]
+    head += ["Dice (border as pet)", "Outline F", "IoU"]
     classes = ", ".join(results[0]["classes"])
     lines = [[*head[:-1], f"IoU of {classes}"], ["---"] * len(head)]
     notes = []
     for number, result in enumerate(results, start=1):
         settings = result["settings"]
+        low, high = result["intervals"]["mean_iou"]
+        outline = result["outlines"]["by_class"]["background"]["f"]
         lines.append(
             [
                 f"{NAMES[settings['model']]}, {settings['parameters'] / 1e6:.1f} M parameters "
                 f"({number})",
                 f"{result['input_size']} px",
                 f"**{result['pixel_accuracy']:.3f}**",
-                f"**{result['mean_iou']:.3f}**",
+                f"**{result['mean_iou']:.3f}** ({low:.3f} to {high:.3f})",
                 f"{result['dice_border_as_pet']:.3f}",
+                f"{outline:.3f}",
                 ", ".join(f"{value:.3f}" for value in result["iou"]),
             ]
         )
         notes.append(_note(number, result))
     protocols = dict.fromkeys(result["protocol"] for result in results)  # each once
-    return "\n\n".join([_rows(lines), *notes, *protocols])
+    width = results[0]["outlines"]["width_px"]
+    outlines = (
+        f"Outline F: boundary F-score of the line between background and the rest, within {width} "
+        f"pixels of the network's input."
+    )
+    return "\n\n".join([_rows(lines), *notes, *protocols, outlines])
 
 
 def binary_table(results):
@@ -62,7 +71,7 @@ def binary_table(results):
     lines = [head + ["IoU", "Pixel accuracy"], ["---"] * 7]
     notes = []
     for number, result in enumerate(results, start=1):
-        for rule, scores in result["scores"].items():
+        for rule, scores in result["binary_scores"].items():
             low, high = scores["dice_interval"]
             lines.append(
                 [
@@ -200,7 +209,8 @@ def _note(number, result):
         f"({number}) {result['data_source']}. `{result['command']}`, seed {result['seed']}: "
         f"{result['train_seconds'] / 60:.0f} minutes of training in "
         f"{result['settings']['precision']} on {result['device']}; TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}."
+        f"{versions['tensorflow']}, Keras {versions['keras']}. Weights: "
+        f"`weights/{result['weights']['file']}`, {result['weights']['bits']} bits a number."
     )
 
 

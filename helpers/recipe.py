@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import data, evaluation, results, run_mode, training
+from helpers import data, evaluation, report, results, run_mode, training, weights
 from helpers.augmentation import augment
 from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
 from helpers.models import train_encoder
@@ -156,30 +156,30 @@ def evaluate(model, pets, split, limit=None):
     return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
 
 
-def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
-    """Trains on all of the data, reports the test split once, and writes the result.
+def run(name, build, stages, *, network, arguments, seed, run_dir, command, bits=16, resume=False):
+    """Trains on all of the data and publishes what comes of it.
 
     Args:
-        path: of the result, a .json file.
+        name, network, arguments, bits, command: as in ``publish``.
         build, stages, seed, run_dir, resume: as in ``train``.
-        settings: dict that describes ``build``.
-        command: str, how this run was started.
 
     Returns:
-        dict: what was written, see ``results.result``.
+        dict: what was written, see ``publish``.
     """
     pets = data.open_pets()
     precision = training.set_precision()
     model, history = train(build, pets, stages, seed=seed, run_dir=run_dir, resume=resume)
-    validation = evaluation.scores(evaluate(model, pets, "validation"))
-    values = results.result(
-        evaluate(model, pets, "test"),
-        images=data.count_examples(pets, "test"),
-        input_size=model.input_shape[1],
-        data_source=data.describe(pets, "test"),
+    values = publish(
+        name,
+        model,
+        pets,
+        network=network,
+        arguments=arguments,
+        bits=bits,
+        protocol=results.PIXELS,
         settings={
-            **settings,
-            "parameters": model.count_params(),
+            "model": network,
+            **arguments,
             "stages": [stage._asdict() for stage in stages],
             "loss": "cross-entropy + Dice",
             "optimizer": "AdamW, weight decay 1e-4, cosine schedule per stage",
@@ -190,16 +190,52 @@ def run(path, build, stages, *, seed, run_dir, settings, command, resume=False):
         train_seconds=sum(history["seconds"]),
         validation={
             "data_source": data.describe(pets, "validation"),
-            **validation,
+            **evaluation.scores(evaluate(model, pets, "validation")),
             "mean_dice_by_epoch": [round(value, 4) for value in history["val_mean_dice"]],
         },
         command=command,
     )
-    results.write_result(path, values)
     print(
         f"{values['data_source']}: pixel accuracy {values['pixel_accuracy']:.4f}, "
-        f"mean IoU {values['mean_iou']:.4f} -> {path}"
+        f"mean IoU {values['mean_iou']:.4f} -> results/{name}.json"
     )
+    return values
+
+
+def publish(name, model, pets, *, network, arguments, settings, bits=16, threshold=None, **more):
+    """Keeps a trained network under ``weights/`` and its report on the test split under
+    ``results/``. Scored are the weights as they are in the file, rounded.
+
+    Args:
+        name: of both files.
+        model: trained.
+        pets: from ``data.open_pets``.
+        network, arguments, bits, threshold: as in ``weights.save``; arguments without the size.
+        settings: dict, of the training.
+        more: what else ``results.result`` takes.
+
+    Returns:
+        dict: what was written, see ``results.result``.
+    """
+    size = model.input_shape[1]
+    path = f"weights/{name}{weights.SUFFIX}"
+    whole = {"input_size": size, **arguments}
+    file = weights.save(model, path, network, whole, bits=bits, threshold=threshold)
+    model, threshold = weights.load(path, file["sha256"])
+    began = time.monotonic()
+    counts = evaluation.measure(model, pets, "test", threshold=threshold or 0.5, progress=True)
+    values = results.result(
+        report.report(counts, pets),
+        images=len(counts.files),
+        input_size=size,
+        data_source=data.describe(pets, "test"),
+        settings={**settings, "parameters": model.count_params()},
+        threshold=threshold,
+        weights=file,
+        evaluation_seconds=round(time.monotonic() - began),
+        **more,
+    )
+    results.write_result(f"results/{name}.json", values)
     return values
 
 

@@ -12,8 +12,8 @@ def report(counts, pets):
 
     Pooled scores count every pixel of the split once. Per image is the mean of the images' own
     scores: a class absent from an image, true and predicted, scores 1 there. Intervals are 95 %
-    bootstrap intervals over images. What counts as a pixel's true class with two columns (pet
-    against background), where no border rule is named: the border is pet.
+    bootstrap intervals over images. With two columns (pet against background), the border counts
+    as pet where no rule is named.
 
     Args:
         counts: from ``evaluation.measure``.
@@ -22,9 +22,9 @@ def report(counts, pets):
     Returns:
         dict, ready for JSON: ``pixel_accuracy``, ``mean_iou``, ``mean_dice``, ``iou``, ``dice``
         and ``dice_border_as_pet`` where three classes are predicted; and with either head
-        ``binary`` (by border rule), ``intervals``, ``per_image``, ``own_size``, ``outlines``,
+        ``binary_scores`` by border rule, ``intervals``, ``per_image``, ``own_size``, ``outlines``,
         ``species``, ``breeds``, ``calibration``, ``errors_by_distance``, ``errors_by_place``,
-        ``worst_images``, ``median_images``, ``confusion_matrix``.
+        ``worst_images``, ``median_images``, ``masks_without_pet``, ``confusion_matrix``.
     """
     matrices, three = counts.matrices, counts.matrices.shape[-1] == 3
     features = pets.builder.info.features
@@ -33,7 +33,7 @@ def report(counts, pets):
         **(evaluation.reported_scores(matrices.sum(axis=0)) if three else {}),
         "intervals": _intervals(matrices, _all_scores),
         "per_image": _per_image(matrices),
-        "binary": _by_border_rule(matrices),
+        "binary_scores": _by_border_rule(matrices),
         "own_size": _plain(_all_scores(counts.own_matrices)),
         "outlines": _outlines(counts.outlines, matrices.shape[-1]),
         "species": _by_group(matrices, counts.species, names["species"]),
@@ -42,6 +42,11 @@ def report(counts, pets):
         "errors_by_distance": _by_distance(counts.distances),
         "errors_by_place": _by_place(counts.places, len(counts.files)),
         **_ranking(counts),
+        "masks_without_pet": [
+            name
+            for name, matrix in zip(counts.files, counts.own_matrices)
+            if not matrix[[0, 2]].sum()
+        ],
         "confusion_matrix": matrices.sum(axis=0).tolist(),
     }
 

@@ -9,61 +9,38 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from helpers import CLASS_NAMES, evaluation, run_mode
+from helpers import CLASS_NAMES, run_mode
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
-def binary_result(
-    matrices, *, border, threshold, images, input_size, data_source, settings, seed, **more
-):
-    """As ``result``, of a network that tells pet from background."""
-    scores_by_rule = {
-        rule: {
-            **evaluation.binary_scores(matrices, rule),
-            "dice_interval": evaluation.bootstrap_interval(
-                matrices, lambda some, rule=rule: evaluation.binary_scores(some, rule)["dice"]
-            ),
-        }
-        for rule in ("pet", "background", "ignore")
-    }
-    return {
-        "border": border,
-        "scores": scores_by_rule,
-        "confusion_matrix": np.sum(matrices, axis=0).tolist(),
-        "rows": list(CLASS_NAMES),
-        "columns": ["pet", "background"],
-        "protocol": (
-            f"Pet against background; trained with the border as {border}, scored under each "
-            f"border rule, at the network's input size; masks resized by nearest neighbour; "
-            f"pooled over the split unless it says per image; threshold chosen on validation; "
-            f"95 % bootstrap interval over images."
-        ),
-        "threshold": threshold,
-        "images": images,
-        "input_size": input_size,
-        "data_source": data_source,
-        "settings": settings,
-        "seed": seed,
-        **environment(),
-        **more,
-    }
+PIXELS = (
+    "Every pixel of every image counts once, border included as a class of its own, at the "
+    "network's input size; masks resized by nearest neighbour; scores pooled over the split "
+    "unless it says per image; 95 % bootstrap intervals over images."
+)
+PET_AGAINST_BACKGROUND = (
+    "Pet against background; trained with the border as {border}, scored under each border rule, "
+    "at the network's input size; masks resized by nearest neighbour; pooled over the split "
+    "unless it says per image; threshold chosen on validation; 95 % bootstrap intervals over "
+    "images."
+)
 
 
-def result(matrix, *, images, input_size, data_source, settings, seed, **more):
-    """A run's result with the protocol beside it, ready for ``write_result``."""
-    matrix = np.asarray(matrix)
+def result(scores, *, protocol, images, input_size, data_source, settings, seed, **more):
+    """A run's scores with the protocol beside them, ready for ``write_result``.
+
+    Args:
+        scores: dict, such as ``report.report`` gives.
+        protocol: what the scores count, in words.
+        images, input_size, data_source, settings, seed: of the run.
+        more: what else belongs to it.
+    """
     return {
-        **evaluation.reported_scores(matrix),
-        "confusion_matrix": matrix.tolist(),
+        **scores,
         "classes": list(CLASS_NAMES),
-        "protocol": (
-            "Every pixel of every image counts once, border included as a class of its own, at "
-            "the network's input size; masks resized by nearest neighbour; scores pooled over "
-            "the split."
-        ),
+        "protocol": protocol,
         "images": images,
         "input_size": input_size,
         "data_source": data_source,

@@ -235,14 +235,14 @@ def plot_intervals(scores, *, source, xlabel="score"):
     """Scores with their intervals, one below the other in the order of the dict.
 
     Args:
-        scores: dict of 1 to 12 entries, name -> (value, low, high), each in 0..1.
+        scores: dict of 1 to 40 entries, name -> (value, low, high), each in 0..1.
         source: str, where the data comes from.
         xlabel: str, what the scores are.
 
     Returns:
         matplotlib Figure.
     """
-    _check_named(scores, "scores", "name -> (value, low, high)", most=12)
+    _check_named(scores, "scores", "name -> (value, low, high)", most=40)
     for name, triple in scores.items():
         value, low, high = _check_scores(triple, name)
         if not low <= value <= high:
@@ -453,6 +453,122 @@ def plot_confusion_matrix(matrix, *, source, class_names=CLASS_NAMES):
     ax.set_xlabel("predicted", fontsize=FONT_SIZE)
     ax.set_ylabel("truth (each row sums to 100 %)", fontsize=FONT_SIZE)
     return fig
+
+
+def plot_calibration(bins, *, source):
+    """How often a pixel is right, by how sure the network was of it.
+
+    Args:
+        bins: list of dicts with ``confidence``, ``accuracy`` and ``share`` of the pixels, each in
+            0..1, such as ``report.report`` gives under ``calibration``.
+        source: str, where the data comes from.
+
+    Returns:
+        matplotlib Figure. Above the diagonal the network is better than it believes, below it
+        believes too much. A dot's area is its share of the pixels.
+    """
+    confidence, accuracy, share = (
+        np.array([entry[key] for entry in bins], float)
+        for key in ("confidence", "accuracy", "share")
+    )
+    fig, axes = _new_figure(1, 1, (6.5, 6.0), source)
+    ax, color = axes[0, 0], RUN_STYLES[0][0]
+    ax.plot([0, 1], [0, 1], color="black", linestyle="--", label="as sure as it is right")
+    ax.plot(confidence, accuracy, color=color, label="network; area: share of the pixels")
+    ax.scatter(confidence, accuracy, s=20 + 600 * share, color=color)
+    low = 0.1 * np.floor(10 * max(0, min(confidence.min(), accuracy.min())))
+    ax.set(xlim=(low, 1.02), ylim=(low, 1.02))
+    ax.set_xlabel("probability of the predicted class", fontsize=FONT_SIZE)
+    ax.set_ylabel("share of pixels that are right", fontsize=FONT_SIZE)
+    ax.grid(alpha=0.3)
+    _legend(fig, ax.get_legend_handles_labels()[0], columns=1)
+    return fig
+
+
+def plot_errors_by_distance(rows, *, source):
+    """The share of wrong pixels by their distance from the nearest change of the true class.
+
+    Args:
+        rows: list of dicts, such as ``report.report`` gives under ``errors_by_distance``.
+        source: str, where the data comes from.
+
+    Returns:
+        matplotlib Figure. Above each bar: which share of all wrong pixels lies there.
+    """
+    names = [
+        f"{row['from_px']} to {row['to_px']}" if row["to_px"] else f"{row['from_px']} and more"
+        for row in rows
+    ]
+    fig, axes = _new_figure(1, 1, (8.5, 4.6), source)
+    ax = axes[0, 0]
+    bars = ax.bar(names, [100 * row["wrong"] for row in rows], color=RUN_STYLES[0][0])
+    labels = [f"{100 * row['share_of_errors']:.0f} %" for row in rows]
+    ax.bar_label(bars, labels, fontsize=FONT_SIZE, padding=2)
+    ax.margins(y=0.15)
+    ax.set_xticks(range(len(names)), [name.replace(" and", "\nand") for name in names])
+    ax.set_xlabel("pixels from the nearest true change of class", fontsize=FONT_SIZE)
+    ax.set_ylabel("wrong, %", fontsize=FONT_SIZE)
+    ax.annotate(
+        "above each bar: its share of all errors",
+        (0.98, 0.95),
+        xycoords="axes fraction",
+        ha="right",
+        va="top",
+        fontsize=FONT_SIZE,
+    )
+    return fig
+
+
+def plot_places(grid, *, source):
+    """Where in the image the errors are: the share of wrong pixels by cell.
+
+    Args:
+        grid: (rows, columns) floats in 0..1, the top left of the image first.
+        source: str, where the data comes from.
+
+    Returns:
+        matplotlib Figure.
+    """
+    grid = 100 * _as_array(grid, "grid")
+    fig, axes = _new_figure(1, 1, (6.5, 5.6), source)
+    ax = axes[0, 0]
+    drawn = ax.imshow(grid, cmap="Greys", vmin=0)
+    ax.set(xticks=[], yticks=[])
+    bar = fig.colorbar(drawn, ax=ax)
+    bar.set_label("wrong pixels, %", fontsize=FONT_SIZE)
+    bar.ax.tick_params(labelsize=FONT_SIZE)
+    return fig
+
+
+def plot_heat(images, masks, predictions, heat, *, source, heading, names=None):
+    """One row a sample: input, ground truth, prediction, and a map of a number for each pixel.
+
+    Args:
+        images, masks, predictions: N of each, at most 16.
+        heat: (N, H, W) floats, 0..1; drawn from white, 0, to black, 1.
+        source: str, where the data comes from.
+        heading: str, what the map shows.
+        names: None, or N str to write below the images.
+
+    Returns:
+        matplotlib Figure.
+    """
+    images, masks = _check_batch(images, masks, names)
+    predictions = _check_labels(predictions, "predictions", masks.shape)
+    heat = _as_array(heat, "heat")
+    if heat.shape != masks.shape or not (heat.min() >= 0 and heat.max() <= 1):
+        raise ValueError(
+            f"heat has shape {heat.shape} and values {heat.min()}..{heat.max()}: expected "
+            f"{masks.shape}, 0..1."
+        )
+    grey = np.rint(255 * (1 - heat[..., None])).astype(np.uint8).repeat(3, axis=-1)
+    columns = [
+        ("Input", images, names),
+        ("Ground truth", _paint(masks), None),
+        ("Prediction", _paint(predictions), None),
+        (heading, grey, ["white 0, black 1"] * len(images)),
+    ]
+    return _picture_grid(columns, source)
 
 
 def class_legend(figure, extra=()):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import binary_unet, data, evaluation, mobilenetv2_unet
+from helpers import binary_unet, data, evaluation, mobilenetv2_unet, models, weights
 from helpers.albumentations_augmentation import albumentations_augment
 from helpers.models import unet
 from helpers.recipe import Stage
@@ -17,8 +17,12 @@ def command(drawn_pets, monkeypatch, tmp_path):
     """The command on few data and a tiny network, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
-    build = functools.partial(unet, classes=1, width=2, depth=1)
-    settings = {"build": build, "STAGES": (Stage(32, 1, 4, 1e-3),)}
+    monkeypatch.setattr(models, "mobilenetv2_unet", unet)
+    monkeypatch.setitem(weights.NETWORKS, "mobilenetv2_unet", unet)
+    settings = {
+        "ARGUMENTS": {"classes": 1, "width": 2, "depth": 1},
+        "STAGES": (Stage(32, 1, 4, 1e-3),),
+    }
     settings |= {"SMALL_STAGES": (Stage(16, 2, 4, 1e-2),), "SMALL": {"train": 6, "validation": 1}}
     settings |= {"THREE_CLASSES": (Stage(16, 1, 4, 1e-2),)}
     for name, value in settings.items():
@@ -53,7 +57,7 @@ def test_the_result_follows_from_the_test_splits_matrix(command, fits):
     assert result["data_source"] == "drawn pets (synthetic), test split (5)"
     for rule in data.BORDER_RULES:
         expected = evaluation.binary_scores([result["confusion_matrix"]], rule)
-        assert result["scores"][rule]["dice"] == pytest.approx(expected["dice"])
+        assert result["binary_scores"][rule]["dice"] == pytest.approx(expected["dice"])
     assert result["threshold"] in binary_unet.THRESHOLDS
     curve = result["validation"]["dice_by_threshold"]
     assert curve[str(result["threshold"])] == max(curve.values())

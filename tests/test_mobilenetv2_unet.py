@@ -25,8 +25,10 @@ def command(drawn_pets, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
     at_32 = (Stage(32, 1, 8, 1e-3, train_encoder=False), Stage(32, 1, 8, 1e-4))
     monkeypatch.setattr(mobilenetv2_unet, "STAGES", {128: at_32, 256: (*at_32, at_32[1])})
-    small = functools.partial(mobilenetv2_unet.mobilenetv2_unet, alpha=0.35, weights=None)
-    monkeypatch.setattr(mobilenetv2_unet, "mobilenetv2_unet", small)
+    small = {**mobilenetv2_unet.ARGUMENTS, "alpha": 0.35}
+    random = functools.partial(mobilenetv2_unet.mobilenetv2_unet, weights=None)
+    monkeypatch.setattr(mobilenetv2_unet, "ARGUMENTS", small)
+    monkeypatch.setattr(mobilenetv2_unet, "mobilenetv2_unet", random)
 
     def run(size, *options):
         monkeypatch.setattr("sys.argv", ["mobilenetv2_unet", "--size", str(size), *options])

@@ -92,7 +92,7 @@ def test_result_has_its_protocol(result):
 
 def test_result_follows_from_its_confusion_matrix(result):
     if "border" in result:  # per image and intervals need each image's matrix
-        for rule, values in result["scores"].items():
+        for rule, values in result["binary_scores"].items():
             scores = evaluation.binary_scores([result["confusion_matrix"]], rule)
             for name in ("dice", "iou", "pixel_accuracy"):
                 assert values[name] == pytest.approx(scores[name])

@@ -161,13 +161,13 @@ def command(pets, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: pets)
     monkeypatch.setattr(unet_from_scratch, "STAGES", STAGES)
-    monkeypatch.setattr(unet_from_scratch, "WIDTH", 2)
-    monkeypatch.setattr(unet_from_scratch, "DEPTH", 1)
+    small = {"classes": data.CLASSES, "width": 2, "depth": 1}
+    monkeypatch.setattr(unet_from_scratch, "ARGUMENTS", small)
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["unet_from_scratch", *arguments])
         unet_from_scratch.main()
-        return json.loads((tmp_path / unet_from_scratch.RESULT).read_text())
+        return json.loads((tmp_path / "results/unet_from_scratch.json").read_text())
 
     return run
 

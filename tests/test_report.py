@@ -144,7 +144,7 @@ def test_one_logit_is_pet_against_background(drawn_pets, threshold):
     told = report.report(counts, drawn_pets)
     for rule in data.BORDER_RULES:
         scores = evaluation.binary_scores(expected, rule)
-        assert told["binary"][rule]["dice"] == pytest.approx(scores["dice"])
+        assert told["binary_scores"][rule]["dice"] == pytest.approx(scores["dice"])
         assert told["own_size"][f"dice_border_{rule}"] > 0
     wrong = expected[:, [0, 2], 1].sum() + expected[:, 1, 0].sum()  # the border as pet
     assert counts.distances[:, 1].sum() == wrong == counts.places.sum()

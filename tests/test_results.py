@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import evaluation, results, run_mode
+from helpers import results, run_mode
 
-MATRIX = [[2, 1, 0], [0, 1, 1], [1, 0, 0]]
+SCORES = {"pixel_accuracy": 0.5, "iou": [0.5, 0.25, 0.0], "confusion_matrix": [[2, 1], [0, 1]]}
 PROTOCOL = {
+    "protocol": "every pixel counts once",
     "images": 7,
     "input_size": 16,
     "data_source": "drawn pets, test split (7)",
@@ -27,11 +28,9 @@ PROTOCOL = {
 
 
 def test_result_has_the_protocol_beside_the_scores():
-    values = results.result(np.array(MATRIX), **PROTOCOL)
-    assert values["confusion_matrix"] == MATRIX
+    values = results.result(SCORES, **PROTOCOL)
     assert {name: values[name] for name in PROTOCOL} == PROTOCOL
-    assert {name: values[name] for name in evaluation.scores(MATRIX)} == evaluation.scores(MATRIX)
-    assert values["dice_border_as_pet"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert {name: values[name] for name in SCORES} == SCORES
     assert values["classes"] == ["pet", "background", "border"]
     assert values["versions"]["keras"] == keras.__version__
     assert values["versions"]["numpy"] == np.__version__
@@ -40,19 +39,24 @@ def test_result_has_the_protocol_beside_the_scores():
     assert values["backend"] == keras.backend.backend()
     assert values["device"] == run_mode.device_name()
     assert abs(datetime.date.fromisoformat(values["date"]) - datetime.date.today()).days <= 1
-    assert "class of its own" in values["protocol"] and "pooled" in values["protocol"]
+
+
+@pytest.mark.parametrize("protocol", [results.PIXELS, results.PET_AGAINST_BACKGROUND])
+def test_protocols_say_what_can_be_misread(protocol):
+    for word in ("border as", "size", "nearest", "pooled", "bootstrap"):
+        assert word in protocol
 
 
 def test_result_passes_more_through():
     more = {"train_seconds": 12.5, "validation": {"mean_iou": 0.5}, "command": "make run"}
-    values = results.result(MATRIX, **PROTOCOL, **more)
+    values = results.result(SCORES, **PROTOCOL, **more)
     assert {name: values[name] for name in more} == more
 
 
 def test_result_needs_the_whole_protocol():
     for name in PROTOCOL:
         with pytest.raises(TypeError, match=name):
-            results.result(MATRIX, **{k: v for k, v in PROTOCOL.items() if k != name})
+            results.result(SCORES, **{k: v for k, v in PROTOCOL.items() if k != name})
 
 
 @pytest.mark.parametrize("installed, expected", [("tensorflow-cpu", "2.21.0"), (None, "unknown")])
@@ -63,7 +67,7 @@ def test_a_package_of_another_name_does_not_cost_the_result(monkeypatch, install
         return "2.21.0"
 
     monkeypatch.setattr(results, "version", version)
-    assert results.result(MATRIX, **PROTOCOL)["versions"]["tensorflow"] == expected
+    assert results.result(SCORES, **PROTOCOL)["versions"]["tensorflow"] == expected
 
 
 # Files
@@ -71,7 +75,7 @@ def test_a_package_of_another_name_does_not_cost_the_result(monkeypatch, install
 
 def test_write_result_can_be_read_again(tmp_path):
     path = tmp_path / "deep" / "er" / "result.json"
-    values = results.result(np.array(MATRIX), **PROTOCOL)
+    values = results.result(SCORES, **PROTOCOL)
     results.write_result(path, {"old": True})
     results.write_result(path, values)
     assert json.loads(path.read_text()) == values

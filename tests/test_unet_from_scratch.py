@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import data, evaluation, recipe, training, unet_from_scratch
+from helpers import data, evaluation, recipe, training, unet_from_scratch, weights
 from helpers.models import unet
 from helpers.recipe import Stage
 
@@ -30,10 +30,10 @@ def ran(drawn_pets, tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(data, "open_pets", lambda: drawn_pets)
         patch.setattr(training, "fit", spy)
-        small = {"STAGES": STAGES, "WIDTH": 4, "DEPTH": 2, "RUN_DIR": "runs/tiny"}
+        small = {"STAGES": STAGES, "RUN_DIR": "runs/tiny", "NAME": "tiny"}
+        small |= {"ARGUMENTS": {"classes": data.CLASSES, "width": 4, "depth": 2}}
         for name, value in small.items():
             patch.setattr(unet_from_scratch, name, value)
-        patch.setattr(unet_from_scratch, "RESULT", folder / "out" / "tiny.json")
         patch.setattr("sys.argv", ["unet_from_scratch"])
         unet_from_scratch.main()
     return folder, starts
@@ -56,7 +56,7 @@ def test_published_stages_fit_the_network():
 
 
 def test_result_is_whole(ran):
-    result = json.loads((ran[0] / "out" / "tiny.json").read_text())
+    result = json.loads((ran[0] / "results/tiny.json").read_text())
     assert evaluation.scores(result["confusion_matrix"]).items() <= result.items()
     assert np.sum(result["confusion_matrix"]) == result["images"] * 32 * 32 == 5 * 32 * 32
     assert result["data_source"] == "drawn pets (synthetic), test split (5)"
@@ -73,12 +73,15 @@ def test_result_is_whole(ran):
     assert {"mean_iou", "mean_dice", "pixel_accuracy"} < result["validation"].keys()
 
 
-def test_result_is_that_of_the_last_stages_best_weights(ran, drawn_pets):
-    result = json.loads((ran[0] / "out" / "tiny.json").read_text())
-    model = best(ran[0], 2)
-    for split, expected in (("test", result), ("validation", result["validation"])):
+def test_result_is_that_of_the_last_stages_best_weights_as_they_are_in_the_file(ran, drawn_pets):
+    result = json.loads((ran[0] / "results/tiny.json").read_text())
+    published, _ = weights.load(ran[0] / "weights/tiny.safetensors", result["weights"]["sha256"])
+    models = (published, "test", result), (best(ran[0], 2), "validation", result["validation"])
+    for model, split, expected in models:
         matrix = recipe.evaluate(model, drawn_pets, split)
         assert evaluation.scores(matrix)["mean_iou"] == pytest.approx(expected["mean_iou"])
+    for rounded, whole in zip(published.get_weights(), best(ran[0], 2).get_weights()):
+        assert np.allclose(rounded, whole, atol=np.abs(whole).max() / 120)
 
 
 def test_each_stage_leaves_a_folder(ran):
@@ -107,5 +110,5 @@ def test_the_same_seed_gives_the_same_history(ran, drawn_pets, tmp_path):
     for name in ("loss", "val_loss", "mean_dice", "val_mean_dice"):
         assert len(history[name]) == 2
         assert np.allclose(history[name], logged[name], rtol=1e-4), name
-    weights = zip(model.get_weights(), starts[1], strict=True)
-    assert all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in weights)
+    pairs = zip(model.get_weights(), starts[1], strict=True)
+    assert all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs)
