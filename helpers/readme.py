@@ -8,9 +8,12 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
+from helpers import visualization
+
 README = Path("README.md")
 RESULTS = Path("results")
 BENCHMARKS = Path("benchmarks")
+COST_FIGURE = "results/accuracy_and_time.png"
 BEGIN, END = (
     "<!-- results: begin, written by python -m helpers.readme -->",
     "<!-- results: end -->",
@@ -56,6 +59,28 @@ def table(results):
         f"pixels of the network's input."
     )
     return "\n\n".join([_rows(lines), *notes, *protocols, outlines])
+
+
+def cost_figure(results):
+    """Mean IoU against minutes of training: the networks, and the race's contestants but the last,
+    which is one of them.
+
+    Args:
+        results: list of dicts, from ``load_results``.
+
+    Returns:
+        matplotlib Figure.
+    """
+    points = {}
+    for result in results:
+        if "contestants" in result:
+            *others, _ = result["contestants"].items()
+            for name, entry in others:
+                points[name] = (entry["seconds"][-1] / 60, entry["test"]["mean_iou"])
+        elif "border" not in result:
+            name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
+            points[name] = (result["train_seconds"] / 60, result["mean_iou"])
+    return visualization.plot_accuracy_and_time(points, source=results[0]["data_source"])
 
 
 def binary_table(results):
@@ -171,7 +196,7 @@ def filled(readme, results, benchmarks):
     races = [result for result in results if "contestants" in result]
     writers = {"benchmarks.input_pipeline": pipelines, "benchmarks.training_step": steps}
     measured = [writers[result["command"].split()[-1]](result) for result in benchmarks]
-    parts = [table(runs)]
+    parts = [table(runs), f"![Mean IoU against minutes of training]({COST_FIGURE})"]
     if binary:
         parts += ["### Pet against background", binary_table(binary)]
     if races:
@@ -216,6 +241,7 @@ def _note(number, result):
 
 def main():
     text = filled(README.read_text(), load_results(), load_results(BENCHMARKS))
+    visualization.save_figure(cost_figure(load_results()), COST_FIGURE)
     README.write_text(text)
 
 

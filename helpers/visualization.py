@@ -426,6 +426,46 @@ def plot_progress(runs, *, source, ylabel="validation mean IoU"):
     return fig
 
 
+def plot_accuracy_and_time(points, *, source, ylabel="mean IoU"):
+    """A score against the minutes of training that it took, one dot a network.
+
+    Args:
+        points: dict of 1 to 8 entries, name -> (minutes above 0, score in 0..1).
+        source: str, where the data comes from.
+        ylabel: str, what the score is.
+
+    Returns:
+        matplotlib Figure. Minutes are on a logarithmic axis.
+    """
+    _check_named(points, "points", "name -> (minutes, score)", most=8)
+    minutes, scores = np.array(list(points.values()), float).T
+    if not (minutes.min() > 0 and scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"points holds {points}: expected minutes above 0 and scores in 0..1.")
+    fig, axes = _new_figure(1, 1, (8.0, 4.6), source)
+    ax, color = axes[0, 0], RUN_STYLES[0][0]
+    ax.scatter(minutes, scores, s=70, color=color, zorder=3)
+    middle = np.sqrt(minutes.min() * minutes.max())
+    for name, (x, y) in points.items():
+        left = x > middle  # the name goes where there is room
+        ax.annotate(
+            f"{_text(name, 3.0)}\n{y:.3f}",
+            (x, y),
+            xytext=(-10 if left else 10, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            fontsize=FONT_SIZE,
+        )
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    ax.margins(x=0.12, y=0.2)
+    ax.grid(alpha=0.3)
+    ax.set_xlabel("minutes of training", fontsize=FONT_SIZE)
+    ax.set_ylabel(_text(ylabel, 3.5), fontsize=FONT_SIZE)
+    return fig
+
+
 def plot_confusion_matrix(matrix, *, source, class_names=CLASS_NAMES):
     """Of each true class, the share of its pixels that went to each predicted class.
 
@@ -477,6 +517,7 @@ def plot_calibration(bins, *, source):
     ax.plot(confidence, accuracy, color=color, label="network; area: share of the pixels")
     ax.scatter(confidence, accuracy, s=20 + 600 * share, color=color)
     low = 0.1 * np.floor(10 * max(0, min(confidence.min(), accuracy.min())))
+    low = low - 0.03 if low else 0.0  # no tick in the corner
     ax.set(xlim=(low, 1.02), ylim=(low, 1.02))
     ax.set_xlabel("probability of the predicted class", fontsize=FONT_SIZE)
     ax.set_ylabel("share of pixels that are right", fontsize=FONT_SIZE)

@@ -1,12 +1,15 @@
 """The README says what the files say."""
 
+import io
 import re
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers import evaluation, readme
+from helpers import evaluation, readme, visualization
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -57,6 +60,18 @@ def test_another_number_would_be_noticed():
         name = next(iter(first))
         first[name] += 1000
         assert filled(benchmarks=benchmarks) != TEXT, name
+
+
+def test_the_figure_shows_the_results():
+    figure = readme.cost_figure(readme.load_results(ROOT / "results"))
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"savefig.bbox": "standard"}):
+        figure.savefig(drawn, format="png", dpi=visualization.DPI)
+    committed = plt.imread(ROOT / readme.COST_FIGURE)
+    drawn.seek(0)
+    redrawn = plt.imread(drawn)
+    assert committed.shape == redrawn.shape
+    assert np.mean(np.abs(committed - redrawn) > 0.1) < 0.005  # fonts differ a little by machine
 
 
 def test_the_comparison_says_who_is_there_when():

@@ -43,7 +43,7 @@ def test_result_has_the_protocol_beside_the_scores():
 
 @pytest.mark.parametrize("protocol", [results.PIXELS, results.PET_AGAINST_BACKGROUND])
 def test_protocols_say_what_can_be_misread(protocol):
-    for word in ("border as", "size", "nearest", "pooled", "bootstrap"):
+    for word in ("border", "size", "nearest", "pooled", "bootstrap"):
         assert word in protocol
 
 

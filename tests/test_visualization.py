@@ -51,6 +51,15 @@ INTERVALS = {
     "20 validation images, a name that takes two lines": (0.95, 0.91, 0.97),
     "test": (0.93, 0.927, 0.933),
 }
+BINS = [
+    {"confidence": 0.55, "accuracy": 0.5, "share": 0.1},
+    {"confidence": 0.97, "accuracy": 0.99, "share": 0.9},
+]
+DISTANCES = [
+    {"from_px": 0, "to_px": 64, "wrong": 0.4, "share_of_errors": 0.8},
+    {"from_px": 64, "to_px": None, "wrong": 0.02, "share_of_errors": 0.2},
+]
+PLACES = np.linspace(0, 0.2, 256).reshape(16, 16)
 COUNTS = [[90, 6, 4], [0, 0, 0], [1, 1, 2]]
 
 FIGURES = {
@@ -80,7 +89,16 @@ FIGURES = {
     "four bars": lambda source: viz.plot_class_bars(LONG_SCORES, source=source),
     "features": lambda source: viz.plot_feature_maps(IMAGES[0], MAPS, source=source),
     "progress": lambda source: viz.plot_progress(PROGRESS, source=source),
+    "cost": lambda source: viz.plot_accuracy_and_time(
+        {"a quick one": (1.4, 0.747), "a slow one": (95, 0.81)}, source=source
+    ),
     "confusion": lambda source: viz.plot_confusion_matrix(COUNTS, source=source),
+    "calibration": lambda source: viz.plot_calibration(BINS, source=source),
+    "distances": lambda source: viz.plot_errors_by_distance(DISTANCES, source=source),
+    "places": lambda source: viz.plot_places(PLACES, source=source),
+    "heat": lambda source: viz.plot_heat(
+        IMAGES, MASKS, SHIFTED, PROBABILITIES, source=source, heading="Changed", names=NAMES
+    ),
 }
 SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "samples": (720, 730),
@@ -99,7 +117,12 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "four bars": (750, 450),
     "features": (840, 300),
     "progress": (800, 480),
+    "cost": (800, 460),
     "confusion": (650, 550),
+    "calibration": (650, 600),
+    "distances": (850, 460),
+    "places": (650, 560),
+    "heat": (840, 670),
 }
 
 
@@ -345,6 +368,28 @@ def test_the_best_threshold_is_starred():
     fig = viz.plot_thresholds([0.2, 0.5, 0.8], [0.7, 0.9, 0.8], source=SOURCE)
     assert fig.axes[0].lines[1].get_xydata().tolist() == [[0.5, 0.9]]
     assert "best: 0.900 at 0.50" in words(fig)
+
+
+def test_accuracy_and_time_has_a_dot_for_each_network():
+    fig = viz.plot_accuracy_and_time({"a": (1.4, 0.747), "b": (95, 0.81)}, source=SOURCE)
+    assert fig.axes[0].collections[0].get_offsets().tolist() == [[1.4, 0.747], [95, 0.81]]
+    assert fig.axes[0].get_xscale() == "log" and "b 0.810" in words(fig)
+    with pytest.raises(ValueError, match="minutes above 0"):
+        viz.plot_accuracy_and_time({"a": (0, 0.5)}, source=SOURCE)
+
+
+def test_calibration_and_distances_show_their_numbers():
+    fig = viz.plot_calibration(BINS, source=SOURCE)
+    diagonal, line = fig.axes[0].lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert line.get_xydata().tolist() == [[0.55, 0.5], [0.97, 0.99]]
+    fig = viz.plot_errors_by_distance(DISTANCES, source=SOURCE)
+    assert [bar.get_height() for bar in fig.axes[0].patches] == pytest.approx([40, 2])
+    assert "80 %" in words(fig) and "64 and more" in words(fig)
+    image = viz.plot_places(PLACES, source=SOURCE).axes[0].images[0]
+    assert np.allclose(image.get_array(), 100 * PLACES)
+    with pytest.raises(ValueError, match=r"heat has shape .* expected"):
+        viz.plot_heat(IMAGES, MASKS, MASKS, PROBABILITIES + 1, source=SOURCE, heading="h")
 
 
 def test_intervals_are_drawn_in_their_order():
