@@ -47,6 +47,7 @@ def train(
     limit=None,
     files=None,
     start=None,
+    keep_best=True,
     resume=False,
     callbacks=(),
     clock=time.monotonic,
@@ -73,6 +74,7 @@ def train(
             these, see ``data.spread``.
         start: a trained network like those of ``build``, except perhaps in its last layer: the
             first stage starts from its weights, but for that layer's. None: from ``build``'s own.
+        keep_best: as in ``training.fit``.
         resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
             start, data, loss, seed and stages up to there are the same. A change of the code goes
             unnoticed.
@@ -107,6 +109,7 @@ def train(
             "data": [pets.name, limit, files, border],
             "augmentation": augmentation.__name__,
             "loss": loss.name,
+            "keep_best": keep_best,
             "seed": seed,
             "stages": [list(stage) for stage in stages[:number]],
         }
@@ -140,6 +143,7 @@ def train(
             metric=MeanDice(data.CLASSES) if border is None else BinaryDice(),
             learning_rate=stage.learning_rate,
             jit_compile=stage.jit_compile,
+            keep_best=keep_best,
             run_dir=folder,
             callbacks=callbacks,
             verbose=verbose,

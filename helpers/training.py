@@ -47,10 +47,11 @@ def fit(
     learning_rate,
     run_dir,
     jit_compile="auto",
+    keep_best=True,
     callbacks=(),
     verbose=2,
 ):
-    """Compiles and trains a model, and leaves it with the weights of its best epoch.
+    """Compiles and trains a model, and leaves it with the weights of its best epoch, or its last.
 
     AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
     ``metric``. The run folder is made afresh and gets ``best.keras``, ``log.csv`` (one line an
@@ -65,6 +66,8 @@ def fit(
         learning_rate: the schedule's peak.
         run_dir: folder of this run.
         jit_compile: as in ``model.compile``; "auto" is XLA on a GPU, none on a CPU.
+        keep_best: False keeps the last epoch, for a validation of so few images that the best of
+            many epochs is the luckiest. ``best.keras`` then holds the last one.
         callbacks: further Keras callbacks.
         verbose: as in ``model.fit``; 2 prints one line an epoch.
 
@@ -95,7 +98,7 @@ def fit(
         callbacks=[
             *callbacks,
             keras.callbacks.ModelCheckpoint(
-                best, monitor=f"val_{metric.name}", mode="max", save_best_only=True
+                best, monitor=f"val_{metric.name}", mode="max", save_best_only=keep_best
             ),
             keras.callbacks.CSVLogger(run_dir / "log.csv"),
             keras.callbacks.BackupAndRestore(run_dir / "backup", double_checkpoint=True),

@@ -43,6 +43,9 @@ def test_all_images_or_the_small_subset(command, fits):
     assert name == "binary_unet" and not others
     (small,) = (result for name, result in command("--small-subset").items() if "small" in name)
     assert (whole["settings"]["training_images"], small["settings"]["training_images"]) == (18, 6)
+    checkpoints = [result["settings"]["checkpoint"] for result in (whole, small)]
+    assert checkpoints == ["best validation Dice of each stage", "last epoch"]
+    assert [settings["keep_best"] for *_, settings in fits] == [True, True, False]
     assert (whole["input_size"], small["input_size"]) == (32, 16)
     assert small["command"] == "python -m helpers.binary_unet --small-subset"
     seen = [sum(len(images) for images, *_ in batches) for _, batches, *_ in fits]

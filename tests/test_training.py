@@ -198,6 +198,14 @@ def test_the_last_epoch_may_be_the_best(tmp_path):
     assert model.evaluate(batches(0), verbose=0)[1] == pytest.approx(scores[2])
 
 
+def test_without_keep_best_it_is_left_with_its_last_epoch(tmp_path):
+    away = batches(1)  # every epoch is worse than the one before
+    model, history = fit(tmp_path, batches(0), away, keep_best=False)
+    scores = history["val_likelihood"]
+    assert scores[0] > scores[1] > scores[2]
+    assert model.evaluate(away, verbose=0)[1] == pytest.approx(scores[2])
+
+
 def test_best_is_by_the_metric_not_by_the_loss(tmp_path):
     # With its sign turned, the metric falls while the loss falls.
     metric = keras.metrics.MeanMetricWrapper(dice.cross_entropy, "score")
