@@ -72,8 +72,8 @@ def train(
         limit: train on the first so many examples, validate on a tenth as many.
         files: instead of a limit, {"train": [...], "validation": [...]}: train and validate on
             these, see ``data.spread``.
-        start: a trained network like those of ``build``, except perhaps in its last layer: the
-            first stage starts from its weights, but for that layer's. None: from ``build``'s own.
+        start: a network like those of ``build``, whose weights the first stage starts from. None:
+            from ``build``'s own.
         keep_best: as in ``training.fit``.
         resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
             start, data, loss, seed and stages up to there are the same. A change of the code goes
@@ -98,8 +98,7 @@ def train(
         if previous is not None:
             model.set_weights(previous.get_weights())
         elif start is not None:
-            for new, old in zip(model.layers[:-1], start.layers[:-1], strict=True):
-                new.set_weights(old.get_weights())
+            model.set_weights(start.get_weights())
         if stage.train_encoder is not True:
             train_encoder(model, stage.train_encoder)
         folder = Path(run_dir) / f"stage_{number}"

@@ -612,6 +612,45 @@ def plot_heat(images, masks, predictions, heat, *, source, heading, names=None):
     return _picture_grid(columns, source)
 
 
+def plot_gallery(images, masks, predictions, *, source, names=None, columns=4):
+    """Many samples in a grid: each photo with its wrong pixels painted, and their share.
+
+    Args:
+        images, masks, predictions: N of each, at most 24.
+        source: str, where the data comes from.
+        names: None, or N str to write below the images.
+        columns: int, pictures in a row.
+
+    Returns:
+        matplotlib Figure.
+    """
+    images, masks = _check_batch(images, masks, names, most=24)
+    predictions = _check_labels(predictions, "predictions", masks.shape)
+    wrong = masks != predictions
+    painted = _mark(images, wrong)
+    columns = min(columns, len(images))
+    rows, panel = -(-len(images) // columns), 1.9
+    high, wide = images.shape[1:3]
+    captions = [
+        _text(
+            f"{'' if names is None else names[i]}\n{100 * wrong[i].mean():.0f} % wrong",
+            panel - 0.25,
+        )
+        for i in range(len(images))
+    ]
+    height = rows * (panel * high / wide + 0.15 + LINE * _most_lines(captions)) + 1.6
+    fig, axes = _new_figure(rows, columns, (max(4.0, columns * panel), height), source)
+    for number, ax in enumerate(axes.flat):
+        if number >= len(images):
+            ax.set_axis_off()
+            continue
+        ax.imshow(painted[number])
+        ax.set(xticks=[], yticks=[])
+        ax.set_xlabel(captions[number], fontsize=FONT_SIZE)
+    _legend(fig, [_patch(ERROR_COLOR, "wrong")], columns=1)
+    return fig
+
+
 def class_legend(figure, extra=()):
     """Adds the legend of the class colours below the panels of a figure in constrained layout.
 
@@ -822,11 +861,11 @@ def _check_labels(labels, name, shape=None):  # -> intp, without a last axis of 
     return labels.astype(np.intp)
 
 
-def _check_batch(images, masks, names):
+def _check_batch(images, masks, names, most=MAX_ROWS):
     images = _check_images(images, "images", ndim=4)
-    if len(images) > MAX_ROWS:
+    if len(images) > most:
         raise ValueError(
-            f"images has {len(images)} rows, too many for one figure: pass at most {MAX_ROWS}, "
+            f"images has {len(images)} rows, too many for one figure: pass at most {most}, "
             f"such as images[:8]."
         )
     if names is not None and (isinstance(names, str) or len(names) != len(images)):

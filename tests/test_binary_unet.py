@@ -8,8 +8,9 @@ import pytest
 
 from helpers import binary_unet, data, evaluation, mobilenetv2_unet, models, weights
 from helpers.albumentations_augmentation import albumentations_augment
-from helpers.models import unet
 from helpers.recipe import Stage
+
+SMALL = {"alpha": 0.35, "widths": (8, 6, 4, 2)}
 
 
 @pytest.fixture
@@ -17,17 +18,13 @@ def command(drawn_pets, monkeypatch, tmp_path):
     """The command on few data and a tiny network, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
-    monkeypatch.setattr(models, "mobilenetv2_unet", unet)
-    monkeypatch.setitem(weights.NETWORKS, "mobilenetv2_unet", unet)
-    settings = {
-        "ARGUMENTS": {"classes": 1, "width": 2, "depth": 1},
-        "STAGES": (Stage(32, 1, 4, 1e-3),),
-    }
-    settings |= {"SMALL_STAGES": (Stage(16, 2, 4, 1e-2),), "SMALL": {"train": 6, "validation": 1}}
-    settings |= {"THREE_CLASSES": (Stage(16, 1, 4, 1e-2),)}
+    monkeypatch.setattr(models, "mobilenetv2_unet", weights.NETWORKS["mobilenetv2_unet"])
+    settings = {"ARGUMENTS": {"classes": 1, **SMALL}, "STAGES": (Stage(32, 1, 4, 1e-3),)}
+    settings |= {"SMALL_STAGES": (Stage(64, 2, 4, 1e-2),), "SMALL": {"train": 6, "validation": 1}}
+    settings |= {"THREE_CLASSES": (Stage(32, 1, 4, 1e-2),)}
     for name, value in settings.items():
         monkeypatch.setattr(binary_unet, name, value)
-    three = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
+    three = functools.partial(models.mobilenetv2_unet, classes=3, **SMALL)
     monkeypatch.setattr(mobilenetv2_unet, "build", three)
 
     def run(*options):
@@ -46,7 +43,7 @@ def test_all_images_or_the_small_subset(command, fits):
     checkpoints = [result["settings"]["checkpoint"] for result in (whole, small)]
     assert checkpoints == ["best validation Dice of each stage", "last epoch"]
     assert [settings["keep_best"] for *_, settings in fits] == [True, True, False]
-    assert (whole["input_size"], small["input_size"]) == (32, 16)
+    assert (whole["input_size"], small["input_size"]) == (32, 64)
     assert small["command"] == "python -m helpers.binary_unet --small-subset"
     seen = [sum(len(images) for images, *_ in batches) for _, batches, *_ in fits]
     assert seen == [18, 18, 6]
@@ -93,9 +90,13 @@ def test_all_images_go_on_behind_the_three_classes_the_small_subset_does_not(com
     three, binary = fits
     assert [call[3]["metric"].name for call in fits] == ["mean_dice", "dice"]
     assert np.shape(three[0][-1]) == (3,) and np.shape(binary[0][-1]) == (1,)
-    saved = mobilenetv2_unet.build(16)
+    saved = mobilenetv2_unet.build(32)
     saved.load_weights(f"{mobilenetv2_unet.RUN_DIR}/stage_1/best.keras")
     assert all(map(np.array_equal, saved.get_weights()[:-2], binary[0][:-2]))
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    pet, background, border = np.moveaxis(saved.predict_on_batch(images), -1, 0)
+    logits = binary_unet.from_three_classes(saved).predict_on_batch(images)[..., 0]
+    assert np.allclose(logits, pet + border - 2 * background, atol=1e-4)
 
     del fits[:]
     command()  # the three classes are not trained again

@@ -96,6 +96,7 @@ FIGURES = {
     "calibration": lambda source: viz.plot_calibration(BINS, source=source),
     "distances": lambda source: viz.plot_errors_by_distance(DISTANCES, source=source),
     "places": lambda source: viz.plot_places(PLACES, source=source),
+    "gallery": lambda source: viz.plot_gallery(IMAGES, MASKS, SHIFTED, source=source, names=NAMES),
     "heat": lambda source: viz.plot_heat(
         IMAGES, MASKS, SHIFTED, PROBABILITIES, source=source, heading="Changed", names=NAMES
     ),
@@ -122,6 +123,7 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
     "calibration": (650, 600),
     "distances": (850, 460),
     "places": (650, 560),
+    "gallery": (400, 480),
     "heat": (840, 670),
 }
 
@@ -368,6 +370,15 @@ def test_the_best_threshold_is_starred():
     fig = viz.plot_thresholds([0.2, 0.5, 0.8], [0.7, 0.9, 0.8], source=SOURCE)
     assert fig.axes[0].lines[1].get_xydata().tolist() == [[0.5, 0.9]]
     assert "best: 0.900 at 0.50" in words(fig)
+
+
+def test_a_gallery_paints_what_is_wrong():
+    seven = [np.concatenate([part] * 4)[:7] for part in (IMAGES, MASKS, SHIFTED)]
+    fig = viz.plot_gallery(*seven, source=SOURCE)
+    drawn = [ax.images[0].get_array() for ax in fig.axes if ax.images]
+    assert len(fig.axes) == 8 and len(drawn) == 7
+    wrong = (seven[1] != seven[2])[0, ..., 0]
+    assert (drawn[0][wrong] == viz.ERROR_COLOR).all() and "0 % wrong" in words(fig)
 
 
 def test_accuracy_and_time_has_a_dot_for_each_network():
