@@ -140,7 +140,7 @@ def predict_probabilities(model, images):
         ValueError: neither three classes nor one logit, or logits that are not finite.
     """
     # float64, or two logits that differ by a little would become equal probabilities
-    logits = np.asarray(model.predict_on_batch(images), np.float64)
+    logits = np.asarray(model.predict_on_batch(np.asarray(images)), np.float64)
     if logits.shape[-1] not in (1, 3):
         raise ValueError(
             f"The model has {logits.shape[-1]} classes: expected 3 (pet, background, border), or "
@@ -191,7 +191,7 @@ def predict(model, images, classes=None):
     Raises:
         ValueError: another number of classes than expected, or logits that are not finite.
     """
-    logits = np.asarray(model.predict_on_batch(images))
+    logits = np.asarray(model.predict_on_batch(np.asarray(images)))
     if classes is not None and logits.shape[-1] != classes:
         raise ValueError(f"The model has {logits.shape[-1]} classes, the masks have {classes}.")
     if not np.isfinite(logits).all():

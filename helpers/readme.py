@@ -31,14 +31,13 @@ def table(results):
         str.
     """
     head = ["Network", "Input", "Pixel accuracy", "Mean IoU (95 % interval)"]
-    head += ["Dice (border as pet)", "Outline F", "IoU"]
+    head += ["Dice (border as pet)", "IoU"]
     classes = ", ".join(results[0]["classes"])
     lines = [[*head[:-1], f"IoU of {classes}"], ["---"] * len(head)]
     notes = []
     for number, result in enumerate(results, start=1):
         settings = result["settings"]
         low, high = result["intervals"]["mean_iou"]
-        outline = result["outlines"]["by_class"]["background"]["f"]
         lines.append(
             [
                 f"{NAMES[settings['model']]}, {settings['parameters'] / 1e6:.1f} M parameters "
@@ -47,18 +46,12 @@ def table(results):
                 f"**{result['pixel_accuracy']:.3f}**",
                 f"**{result['mean_iou']:.3f}** ({low:.3f} to {high:.3f})",
                 f"{result['dice_border_as_pet']:.3f}",
-                f"{outline:.3f}",
                 ", ".join(f"{value:.3f}" for value in result["iou"]),
             ]
         )
         notes.append(_note(number, result))
     protocols = dict.fromkeys(result["protocol"] for result in results)  # each once
-    width = results[0]["outlines"]["width_px"]
-    outlines = (
-        f"Outline F: boundary F-score of the line between background and the rest, within {width} "
-        f"pixels of the network's input."
-    )
-    return "\n\n".join([_rows(lines), *notes, *protocols, outlines])
+    return "\n\n".join([_rows(lines), *notes, *protocols])
 
 
 def cost_figure(results):

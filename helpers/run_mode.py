@@ -55,7 +55,15 @@ def keras_home():
 
 
 def has_gpu():
-    """True where Keras's backend sees a GPU."""
+    """Whether Keras's backend has a GPU."""
+    if keras.backend.backend() == "torch":  # keras.distribution is not there for it
+        import torch
+
+        return torch.cuda.is_available()
+    if keras.backend.backend() == "jax":  # and raises here where there is none
+        import jax
+
+        return any(device.platform == "gpu" for device in jax.devices())
     return bool(keras.distribution.list_devices("gpu"))
 
 
@@ -87,7 +95,7 @@ def _read(variable, default, allowed):
 
 def device_name():
     """The device a run used, in words: the GPU's name, or the CPU's and its cores."""
-    if keras.distribution.list_devices("gpu"):
+    if has_gpu():
         return _gpu_name()
     model = platform.processor() or platform.machine()
     if sys.platform == "linux":

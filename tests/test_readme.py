@@ -52,7 +52,10 @@ def test_another_number_would_be_noticed():
         shown = results[number]
         if "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
-        shown["mean_iou"] += 0.001
+        name = "mean_iou"
+        if "border" in shown:
+            shown, name = shown["binary_scores"]["ignore"], "dice"
+        shown[name] += 0.001
         assert filled(results) != TEXT
     for number in range(len(BENCHMARKS)):
         benchmarks = readme.load_results(ROOT / "benchmarks")
