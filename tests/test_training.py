@@ -341,6 +341,7 @@ def notebook(monkeypatch):
         shown.append(("display", figure))
         return handle()
 
+    plt.close(plt.figure())  # its first figure asks IPython for more than this stand-in has
     monkeypatch.setattr("IPython.get_ipython", lambda: object())
     monkeypatch.setattr("IPython.display.display", display)
     return shown
