@@ -1,9 +1,17 @@
 """What tests of several files share."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from helpers import data, synthetic_pets, training
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    """No test sees the figures of another, and memory stays small."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

@@ -128,12 +128,6 @@ SIZES = {  # pixels: what a notebook prints as <Figure size ...>
 }
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
-
-
 def texts(fig):
     hidden = set()  # ticks beyond the ends of an axis have labels, which are not drawn
     for ax in fig.axes:
