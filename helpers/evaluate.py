@@ -59,11 +59,12 @@ def table(told):
             lines.append((f"IoU of {name}", iou, None, None))
     for rule, scores in told["binary_scores"].items():
         lines.append((f"Dice, border as {rule}", scores["dice"], *scores["dice_interval"]))
-    for name, values in told["outlines"]["by_class"].items():
-        title = f"outline of {name}, within {told['outlines']['width_px']} px"
+    width = told["outlines"]["width_px"]
+    for name, values in told["outlines"]["own_size"].items():
+        title = f"outline of {name}, within {width} px, own size"
         lines.append((title, values["f"], *values["interval"]))
     return "\n".join(
-        f"{name:45} {value:.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})")
+        f"{name:62} {value:.4f}" + ("" if low is None else f"  ({low:.4f} to {high:.4f})")
         for name, value, low, high in lines
     )
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from helpers import CLASS_NAMES, data
 
 OUTLINE_WIDTH = 2  # pixels that an outline may be off and still count as found
+ANIMAL = "pet, border as pet"  # the outline that every head predicts
 CONFIDENCE_BINS = 20
 DISTANCES = (1, 2, 4, 8, 16, 32, 64)  # pixels from the nearest change of class: edges of bins
 PLACES = 16  # cells a side of the map of errors
@@ -30,6 +31,7 @@ class Counts(NamedTuple):
     matrices: np.ndarray  # (N, 3, K) pixels, at the network's size
     own_matrices: np.ndarray  # (N, 3, K) pixels, at each photo's own size
     outlines: np.ndarray  # (N, outlines, 4), see outline_counts; by name, see outline_names
+    own_outlines: np.ndarray  # the same at each photo's own size
     confidences: np.ndarray  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
     distances: np.ndarray  # (len(DISTANCES) + 1, 2): pixels, wrong ones
     places: np.ndarray  # (size, size): images in which this pixel is wrong
@@ -108,6 +110,7 @@ def measure(model, pets, split, *, threshold=0.5, limit=None, progress=False):
                         confusion_matrix(masks[place], ids[place], 3)[:, :columns],
                         confusion_matrix(own, guess, 3)[:, :columns],
                         _outlines(masks[place], ids[place], columns),
+                        _outlines(own, guess, columns),
                     )
                 )
             right = _right(masks, ids, probabilities.shape[-1])
@@ -450,18 +453,15 @@ def outline_f(counts):
 
 
 def outline_names(columns):
-    """Whose outlines ``measure`` takes: of each class, or with two predicted columns of the pet,
-    the border counted in or out."""
-    if columns == 2:
-        return ["pet, border as pet", "pet, border as background"]
-    return list(CLASS_NAMES)
+    """Whose outlines ``measure`` takes: of the pet with its border, and then of each class, or
+    with two predicted columns of the pet without the border."""
+    alone = ["pet, border as background"] if columns == 2 else CLASS_NAMES
+    return [ANIMAL, *alone]
 
 
 def _outlines(mask, ids, columns):
-    if columns == 2:
-        pairs = [(mask != 1, ids == 0), (mask == 0, ids == 0)]
-    else:
-        pairs = [(mask == number, ids == number) for number in range(3)]
+    alone = [0] if columns == 2 else range(3)
+    pairs = [(mask != 1, ids != 1), *((mask == number, ids == number) for number in alone)]
     return np.stack([outline_counts(*pair) for pair in pairs])
 
 

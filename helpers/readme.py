@@ -8,7 +8,7 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
-from helpers import visualization
+from helpers import evaluation, visualization
 
 README = Path("README.md")
 RESULTS = Path("results")
@@ -31,7 +31,7 @@ def table(results):
         str.
     """
     head = ["Network", "Input", "Pixel accuracy", "Mean IoU (95 % interval)"]
-    head += ["Dice (border as pet)", "IoU"]
+    head += ["Dice (border as pet)", "Boundary F", "IoU"]
     classes = ", ".join(results[0]["classes"])
     lines = [[*head[:-1], f"IoU of {classes}"], ["---"] * len(head)]
     notes = []
@@ -46,12 +46,13 @@ def table(results):
                 f"**{result['pixel_accuracy']:.3f}**",
                 f"**{result['mean_iou']:.3f}** ({low:.3f} to {high:.3f})",
                 f"{result['dice_border_as_pet']:.3f}",
+                _outline(result),
                 ", ".join(f"{value:.3f}" for value in result["iou"]),
             ]
         )
         notes.append(_note(number, result))
     protocols = dict.fromkeys(result["protocol"] for result in results)  # each once
-    return "\n\n".join([_rows(lines), *notes, *protocols])
+    return "\n\n".join([_rows(lines), *notes, *protocols, _outline_note(results[0])])
 
 
 def cost_figure(results):
@@ -86,7 +87,7 @@ def binary_table(results):
         str.
     """
     head = ["Training images", "Input", "Border as", "Dice (95 % interval)", "Dice per image"]
-    lines = [head + ["IoU", "Pixel accuracy"], ["---"] * 7]
+    lines = [head + ["IoU", "Pixel accuracy", "Boundary F"], ["---"] * 8]
     notes = []
     for number, result in enumerate(results, start=1):
         for rule, scores in result["binary_scores"].items():
@@ -100,6 +101,7 @@ def binary_table(results):
                     f"{scores['dice_per_image']:.3f}",
                     f"{scores['iou']:.3f}",
                     f"{scores['pixel_accuracy']:.3f}",
+                    _outline(result) if rule == "pet" else "",
                 ]
             )
         notes.append(_note(number, result))
@@ -212,6 +214,17 @@ def _seconds_to(entry, score):
 
 def _rows(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _outline(result):
+    return f"{result['outlines']['own_size'][evaluation.ANIMAL]['f']:.3f}"
+
+
+def _outline_note(result):
+    return (
+        f"Boundary F: how much of the outline of pet with border, true and predicted, lies within "
+        f"{result['outlines']['width_px']} pixels of the other one, at the photos' own size."
+    )
 
 
 def _benchmark_note(result):

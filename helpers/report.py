@@ -35,7 +35,11 @@ def report(counts, pets):
         "per_image": _per_image(matrices),
         "binary_scores": _by_border_rule(matrices),
         "own_size": _plain(_all_scores(counts.own_matrices)),
-        "outlines": _outlines(counts.outlines, matrices.shape[-1]),
+        "outlines": {
+            "width_px": evaluation.OUTLINE_WIDTH,
+            "network_size": _outlines(counts.outlines, matrices.shape[-1]),
+            "own_size": _outlines(counts.own_outlines, matrices.shape[-1]),
+        },
         "species": _by_group(matrices, counts.species, names["species"]),
         "breeds": _by_group(matrices, counts.breeds, names["label"]),
         **_calibration(counts.confidences),
@@ -125,7 +129,7 @@ def _outlines(counts, columns):
             "interval": list(evaluation.bootstrap_interval(each, pooled)),
             "f_per_image": float(evaluation.outline_f(each).mean()),
         }
-    return {"width_px": evaluation.OUTLINE_WIDTH, "by_class": found}
+    return found
 
 
 def _by_group(matrices, groups, names):

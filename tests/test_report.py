@@ -114,7 +114,11 @@ def test_the_truth_itself_is_perfect(drawn_pets):
     told = report.report(counts, drawn_pets)
     assert told["mean_iou"] == told["pixel_accuracy"] == told["per_image"]["mean_dice"] == 1
     assert told["own_size"]["pixel_accuracy"] > 0.9  # the small mask enlarged
-    assert all(values["f"] == 1 for values in told["outlines"]["by_class"].values())
+    assert all(values["f"] == 1 for values in told["outlines"]["network_size"].values())
+    animals = [data.decode_own_mask(record["segmentation_mask"]) != 1 for record in records]
+    lengths = [np.sum(evaluation.outline(animal)) for animal in animals]
+    assert counts.own_outlines[:, 0, 3].tolist() == lengths  # the true outlines, own size
+    assert 0.3 < told["outlines"]["own_size"][evaluation.ANIMAL]["f"] < 1
     assert not any(row["wrong"] for row in told["errors_by_distance"])
     assert np.sum(told["errors_by_place"]) == 0
 
