@@ -5,8 +5,7 @@
 
 trains it on Oxford-IIIT Pet and writes ``results/binary_unet.json`` or
 ``results/binary_small_subset.json``, and the weights under ``weights/``. With ``--files``, prints
-which images the small subset has and stops. With ``--resume``, a run that broke off goes on behind
-its last finished stage.
+which images the small subset has and stops. A run that broke off goes on when it is started again.
 
 With all images, the network is first trained on the three classes, as by ``python -m
 helpers.mobilenetv2_unet --size 256`` and in the same folder: if that has been run, it is not
@@ -73,7 +72,7 @@ def choose_threshold(model, batches, border=BORDER):
     return THRESHOLDS[int(np.argmax(dice))], dice
 
 
-def run(small=False, resume=False):
+def run(small=False):
     """Trains, chooses the threshold on validation, reports the test split once, and writes the
     result; returns what was written, see ``recipe.publish``."""
     pets = data.open_pets()
@@ -89,7 +88,6 @@ def run(small=False, resume=False):
             three_classes,
             seed=SEED,
             run_dir=mobilenetv2_unet.RUN_DIR,
-            resume=True,
         )
         start = from_three_classes(start)
     model, history = recipe.train(
@@ -103,7 +101,6 @@ def run(small=False, resume=False):
         files=files,
         start=start,
         keep_best=not small,  # 20 images cannot tell one epoch from the next
-        resume=resume,
     )
     size = model.input_shape[1]
 
@@ -160,13 +157,12 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m helpers.binary_unet")
     parser.add_argument("--small-subset", action="store_true", help="100 training images")
     parser.add_argument("--files", action="store_true", help="print the small subset's files")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
     options = parser.parse_args()
     if options.files:
         for split, names in small_subset(data.open_pets()).items():
             print(f"{split}:", *names, sep="\n  ")
     else:
-        run(options.small_subset, options.resume)
+        run(options.small_subset)
 
 
 if __name__ == "__main__":

@@ -146,8 +146,9 @@ def load_split(pets, split, size, limit=None, files=None):
     return cached.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def training_batches(dataset, batch_size, seed, augmentation=augment):
-    """Shuffled, batched, augmented and prefetched: another order and other views every epoch.
+def training_batches(dataset, batch_size, seed, augmentation=augment, epoch=0):
+    """One epoch, shuffled, batched, augmented and prefetched: another order and other views than
+    in any other epoch, and always the same ones in this.
 
     The shuffle spans the whole dataset and so holds it in RAM while an epoch runs: no second copy
     where the cache is in RAM, but all of it where the cache is a file. Augmentation comes after
@@ -157,21 +158,26 @@ def training_batches(dataset, batch_size, seed, augmentation=augment):
     Args:
         dataset: from ``load_split``.
         batch_size: int.
-        seed: int; the same seed, after the same ``run_mode.set_seed`` (TensorFlow mixes the two),
-            gives the same sequence of epochs.
+        seed: int.
         augmentation: function of images, masks and a seed (2,) that returns images and masks, such
             as ``augment``; None leaves them as they are.
+        epoch: int or scalar integer tensor. Order and views follow from ``seed`` and ``epoch``
+            (and from ``run_mode.set_seed``, which TensorFlow mixes in), and from nothing that
+            happened before: so a training can go on in the middle, see ``training.fit``.
 
     Returns:
         tf.data.Dataset of images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8.
     """
-    batches = dataset.shuffle(len(dataset), seed=seed, reshuffle_each_iteration=True)
+    key = tf.stack([tf.cast(part, tf.int64) for part in (seed, epoch)])
+    batches = dataset.shuffle(len(dataset), _random(key, ()), reshuffle_each_iteration=False)
     batches = batches.batch(batch_size, num_parallel_calls=tf.data.AUTOTUNE)
     if augmentation is not None:
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        batches = tf.data.Dataset.zip(batches, seeds).map(
-            lambda batch, seed: augmentation(*batch, seed), num_parallel_calls=tf.data.AUTOTUNE
-        )
+
+        def augmented(step, batch):
+            step_key = tf.random.experimental.stateless_fold_in(key, step)
+            return augmentation(*batch, _random(step_key, (2,)))
+
+        batches = batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -391,6 +397,10 @@ def _fault_of(record):
             f"1 (pet), 2 (background) and 3 (border)"
         )
     return None
+
+
+def _random(key, shape):  # any int64
+    return tf.random.stateless_uniform(shape, key, minval=None, maxval=None, dtype=tf.int64)
 
 
 def _check_border(border):

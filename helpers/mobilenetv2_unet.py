@@ -3,9 +3,9 @@
     python -m helpers.mobilenetv2_unet --size 128
 
 trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json`` and
-``weights/mobilenetv2_unet_128.safetensors``; 256 likewise. With ``--resume``, a run that broke off
-goes on behind its last finished stage. Both sizes train in one folder: the larger, resumed, goes
-on behind the smaller. Notebook 02 takes the same numbers.
+``weights/mobilenetv2_unet_128.safetensors``; 256 likewise. A run that broke off goes on when it is
+started again. Both sizes train in one folder: the larger goes on behind the smaller. Notebook 02
+takes the same numbers.
 """
 
 import argparse
@@ -38,7 +38,6 @@ def build(size):
 def main():
     parser = argparse.ArgumentParser(prog="python -m helpers.mobilenetv2_unet")
     parser.add_argument("--size", type=int, choices=STAGES, default=128, help="pixels")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
     options = parser.parse_args()
     recipe.run(
         f"mobilenetv2_unet_{options.size}",
@@ -49,7 +48,6 @@ def main():
         seed=SEED,
         run_dir=RUN_DIR,
         command=f"python -m helpers.mobilenetv2_unet --size {options.size}",
-        resume=options.resume,
     )
 
 

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import data, evaluation, report, results, run_mode, training, weights
+import keras
+
+from helpers import checkpoints, data, evaluation, report, results, run_mode, training, weights
 from helpers.augmentation import augment
 from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
 from helpers.models import train_encoder
@@ -48,7 +50,7 @@ def train(
     files=None,
     start=None,
     keep_best=True,
-    resume=False,
+    resume=True,
     callbacks=(),
     clock=time.monotonic,
     verbose=2,
@@ -58,13 +60,19 @@ def train(
     A fully convolutional network has no weight that depends on the image size, so the stages may
     differ in size (progressive resizing).
 
+    Called again with the same arguments, a training that was killed goes on where it was, see
+    ``training.fit``, and one that is finished is loaded, not trained again. The same means:
+    network, start, data, loss, seed and stages up to there. A change of the code goes unnoticed:
+    delete the run folder then.
+
     Args:
         build: function of an image size that returns a Keras model with logits of three classes,
             or of one where ``border`` is given.
         pets: from ``data.open_pets``.
         stages: Stages, in order; the last one's size is the model's.
         seed: of weights, order and augmentation.
-        run_dir: gets one folder a stage, as in ``training.fit``.
+        run_dir: gets one folder a stage, as in ``training.fit``. On Colab, one on Google Drive
+            outlives the session.
         loss: a Keras loss on logits; None for cross-entropy plus Dice.
         border: None for the three classes; for pet against background, what the border counts
             as, see ``data.to_binary``.
@@ -75,9 +83,7 @@ def train(
         start: a network like those of ``build``, whose weights the first stage starts from. None:
             from ``build``'s own.
         keep_best: as in ``training.fit``.
-        resume: take the stages that are finished in ``run_dir`` as they are, as long as network,
-            start, data, loss, seed and stages up to there are the same. A change of the code goes
-            unnoticed.
+        resume: False trains anew, whatever lies in ``run_dir``.
         callbacks: further Keras callbacks.
         clock: function that gives the seconds since whenever; their difference is reported.
         verbose: as in ``model.fit``.
@@ -104,38 +110,36 @@ def train(
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
             "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
-            "start": None if start is None else _hash_of_weights(start),
+            "start": _hash_of_weights(model),
             "data": [pets.name, limit, files, border],
             "augmentation": augmentation.__name__,
             "loss": loss.name,
             "keep_best": keep_best,
+            "backend": keras.backend.backend(),
             "seed": seed,
             "stages": [list(stage) for stage in stages[:number]],
         }
         finished = _load(folder / FINISHED) if resume else {}
         if finished.get("identity") == identity:
             if verbose:
-                print(f"Already trained, in {folder}")
+                print(f"Already trained, in {folder}: delete that folder to train it again")
             model.load_weights(folder / "best.keras")
             _append(history, finished["history"])
             continue
         began = clock()
-        examples = data.load_split(pets, "train", stage.size, limit, files["train"])
-        examples = data.training_batches(
-            examples,
-            stage.batch_size,
-            seed + number,
-            augmentation if stage.augmented else None,
-        )
         held_out = data.load_split(pets, "validation", stage.size, tenth, files["validation"])
         held_out = data.evaluation_batches(held_out, stage.batch_size)
         if border is not None:
-            examples, held_out = (
-                data.binary_batches(part, border) for part in (examples, held_out)
-            )
+            held_out = data.binary_batches(held_out, border)
         part = training.fit(
             model,
-            examples,
+            _epochs(
+                data.load_split(pets, "train", stage.size, limit, files["train"]),
+                stage.batch_size,
+                seed + number,
+                augmentation if stage.augmented else None,
+                border,
+            ),
             held_out,
             epochs=stage.epochs,
             loss=loss,
@@ -144,11 +148,14 @@ def train(
             jit_compile=stage.jit_compile,
             keep_best=keep_best,
             run_dir=folder,
+            identity=identity if resume else None,
             callbacks=callbacks,
+            clock=clock,
+            began=began,
             verbose=verbose,
         )
-        part = {**part, "seconds": [round(clock() - began)]}
         results.write_result(folder / FINISHED, {"identity": identity, "history": part})
+        (folder / checkpoints.STATE).unlink(missing_ok=True)  # twice the weights, of no more use
         _append(history, part)
     return model, history
 
@@ -159,19 +166,19 @@ def evaluate(model, pets, split, limit=None):
     return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
 
 
-def run(name, build, stages, *, network, arguments, seed, run_dir, command, bits=16, resume=False):
+def run(name, build, stages, *, network, arguments, seed, run_dir, command, bits=16):
     """Trains on all of the data and publishes what comes of it.
 
     Args:
         name, network, arguments, bits, command: as in ``publish``.
-        build, stages, seed, run_dir, resume: as in ``train``.
+        build, stages, seed, run_dir: as in ``train``.
 
     Returns:
         dict: what was written, see ``publish``.
     """
     pets = data.open_pets()
     precision = training.set_precision()
-    model, history = train(build, pets, stages, seed=seed, run_dir=run_dir, resume=resume)
+    model, history = train(build, pets, stages, seed=seed, run_dir=run_dir)
     values = publish(
         name,
         model,
@@ -240,6 +247,16 @@ def publish(name, model, pets, *, network, arguments, settings, bits=16, thresho
     )
     results.write_result(f"results/{name}.json", values)
     return values
+
+
+def _epochs(examples, batch_size, seed, augmentation, border):
+    """What ``training.fit`` trains on: a function of an epoch's number."""
+
+    def batches(epoch):
+        found = data.training_batches(examples, batch_size, seed, augmentation, epoch)
+        return found if border is None else data.binary_batches(found, border)
+
+    return batches
 
 
 def _hash_of_weights(model):

@@ -2,15 +2,12 @@
 
 import datetime
 import json
-import os
 import platform
-import tempfile
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import keras
 
-from helpers import CLASS_NAMES, run_mode
+from helpers import CLASS_NAMES, files, run_mode
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
@@ -70,18 +67,8 @@ def write_result(path, values):
     Raises:
         OSError: the folder cannot be written to; an earlier file stays as it was.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(values, file, indent=2, allow_nan=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    content = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    files.write(path, content.encode())
 
 
 def _version(package):

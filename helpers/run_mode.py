@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -47,6 +48,15 @@ def pick(*, full, quick, smoke):
         ``epochs = pick(full=60, quick=12, smoke=1)``
     """
     return {"full": full, "quick": quick, "smoke": smoke}[profile()]
+
+
+def run_folder(name):
+    """Where a notebook's training keeps its state and its result: ``../runs/<name>_<profile>``,
+    so that a short run does not replace a long one. ``smoke`` gets a new temporary folder: a test
+    trains every time."""
+    if profile() == "smoke":
+        return tempfile.mkdtemp(prefix=f"{name}_")
+    return f"../runs/{name}_{profile()}"
 
 
 def keras_home():

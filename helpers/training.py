@@ -1,16 +1,17 @@
 """Precision by device, and one way to fit a model: schedule, optimizer, callbacks."""
 
-import shutil
+import time
 from pathlib import Path
 
 import IPython.display
 import keras
 import matplotlib.pyplot as plt
+import tensorflow as tf
 
-from helpers import evaluation, run_mode
+from helpers import checkpoints, evaluation, files, run_mode
 
 # What a run folder may hold: fit's own files, and the note that helpers.recipe adds.
-RUN_FILES = ("best.keras", "log.csv", "backup", "finished.json")
+RUN_FILES = (checkpoints.BEST, checkpoints.STATE, checkpoints.LOG, "finished.json")
 
 
 def set_precision():
@@ -46,68 +47,96 @@ def fit(
     metric,
     learning_rate,
     run_dir,
+    identity=None,
     jit_compile="auto",
     keep_best=True,
+    patience=None,
     callbacks=(),
+    clock=time.monotonic,
+    began=None,
     verbose=2,
 ):
     """Compiles and trains a model, and leaves it with the weights of its best epoch, or its last.
 
     AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
-    ``metric``. The run folder is made afresh and gets ``best.keras``, ``log.csv`` (one line an
-    epoch) and ``backup/``, which stays there if the loss becomes NaN.
+    ``metric``. The run folder gets what ``helpers.checkpoints`` says.
+
+    With an identity, a training that was killed goes on behind its last whole epoch when it is
+    called again, and ends as if it had not been: the same weights and history, bit for bit on a
+    CPU. (On a GPU, no two runs are: some of its sums depend on the order of threads.) Called again
+    after its end, it trains no more. That takes a ``train`` that gives each epoch the same batches
+    every time, as ``data.training_batches`` does after the same ``run_mode.set_seed``. Callbacks
+    with a memory of their own lose it.
 
     Args:
         model: a Keras model that gives logits.
-        train, validation: datasets of (images, masks) batches; ``len(train)`` steps an epoch.
+        train: function of an epoch's number, a scalar int64 tensor, that returns the epoch's
+            (images, masks) batches, a tf.data.Dataset of known length.
+        validation: dataset of (images, masks) batches.
         epochs: int.
         loss: a Keras loss on logits.
         metric: a Keras metric on logits; higher is better.
         learning_rate: the schedule's peak.
-        run_dir: folder of this run.
+        run_dir: folder of this run. Made afresh, unless the training goes on.
+        identity: JSON that says which training this is: whatever changes what it learns. A
+            training of the same identity in the folder goes on; another one is replaced. None
+            always begins anew.
         jit_compile: as in ``model.compile``; "auto" is XLA on a GPU, none on a CPU.
         keep_best: False keeps the last epoch, for a validation of so few images that the best of
             many epochs is the luckiest. ``best.keras`` then holds the last one.
+        patience: stop after so many epochs without a better one; None trains them all.
         callbacks: further Keras callbacks.
+        clock: function that gives the seconds since whenever, for ``seconds``.
+        began: what it gave when this training began, or went on; None: now.
         verbose: as in ``model.fit``; 2 prints one line an epoch.
 
     Returns:
-        dict: lists by epoch: ``loss``, ``val_loss``, the metric, and the pixel accuracy.
+        dict: lists by epoch: ``loss``, ``val_loss``, the metric, and the pixel accuracy; and
+        ``seconds``, a list of one, interruptions left out.
 
     Raises:
-        RuntimeError: the loss became NaN or infinite.
-        ValueError: ``run_dir`` holds something that is not of a run; nothing is deleted then.
+        RuntimeError: the loss became NaN or infinite. The epochs before stay in the folder.
+        ValueError: ``run_dir`` holds something that is not of a run; nothing is deleted then. Or
+            its state is damaged.
         OSError: ``run_dir`` cannot be written to.
     """
+    steps = len(train(tf.constant(0, tf.int64)))
     compile_model(
         model,
-        steps=epochs * len(train),
+        steps=epochs * steps,
         loss=loss,
         metric=metric,
         learning_rate=learning_rate,
         jit_compile=jit_compile,
     )
-    run_dir = _fresh_folder(run_dir)
-    best = run_dir / "best.keras"
-    history = model.fit(
-        train,
+    state = None if identity is None else checkpoints.read_state(run_dir, identity)
+    run_dir = _fresh_folder(run_dir) if state is None else Path(run_dir)
+    checkpoints.remove_partial(run_dir)
+    keeper = checkpoints.Checkpoints(
+        run_dir,
+        f"val_{metric.name}",
+        identity=identity,
+        state=state,
+        keep_best=keep_best,
+        patience=patience,
+        clock=clock,
+        began=began,
+    )
+    done = keeper.epochs
+    if done and verbose:
+        print(f"Goes on after epoch {done} of {epochs}, in {run_dir}")
+    model.fit(
+        tf.data.Dataset.range(done, epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
         validation_data=validation,
+        initial_epoch=epochs if keeper.patience_is_over else done,
         epochs=epochs,
+        steps_per_epoch=steps,
         shuffle=False,  # the dataset does that itself
         verbose=verbose,
-        callbacks=[
-            *callbacks,
-            keras.callbacks.ModelCheckpoint(
-                best, monitor=f"val_{metric.name}", mode="max", save_best_only=keep_best
-            ),
-            keras.callbacks.CSVLogger(run_dir / "log.csv"),
-            keras.callbacks.BackupAndRestore(run_dir / "backup", double_checkpoint=True),
-            # raise_error leaves the backup in place; without it Keras deletes it.
-            keras.callbacks.TerminateOnNaN(raise_error=True),
-        ],
+        callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
     )
-    model.load_weights(best)
-    return history.history
+    model.load_weights(run_dir / checkpoints.BEST)
+    return {**keeper.history, "seconds": [round(keeper.seconds)]}
 
 
 def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="auto"):
@@ -157,17 +186,18 @@ def _fresh_folder(path):
     path = Path(path)
     try:
         entries = sorted(path.iterdir()) if path.is_dir() else []
-        foreign = [entry.name for entry in entries if entry.name not in RUN_FILES]
+        foreign = [
+            entry.name
+            for entry in entries
+            if entry.name not in RUN_FILES and files.PARTIAL not in entry.name
+        ]
         if foreign:
             raise ValueError(
                 f"run_dir {str(path)!r} holds {', '.join(foreign[:3])}, which is not of a run, so "
                 f"nothing in it is deleted: give a new folder, an empty one or an earlier run's."
             )
         for entry in entries:
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            entry.unlink()
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"Cannot make the run folder {str(path)!r} afresh: {error}") from error

@@ -3,8 +3,8 @@
     python -m helpers.unet_from_scratch
 
 trains it on Oxford-IIIT Pet and writes ``results/unet_from_scratch.json`` and
-``weights/unet_from_scratch.safetensors``; with ``--resume``, a run that broke off goes on behind
-its last finished stage. Notebook 03 takes the same numbers.
+``weights/unet_from_scratch.safetensors``. A run that broke off goes on when it is started again.
+Notebook 03 takes the same numbers.
 """
 
 import argparse
@@ -31,8 +31,7 @@ RUN_DIR = f"runs/{NAME}"
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m helpers.unet_from_scratch")
-    parser.add_argument("--resume", action="store_true", help="go on with a run that broke off")
+    argparse.ArgumentParser(prog="python -m helpers.unet_from_scratch").parse_args()  # --help
     recipe.run(
         NAME,
         functools.partial(unet, **ARGUMENTS),
@@ -43,7 +42,6 @@ def main():
         seed=SEED,
         run_dir=RUN_DIR,
         command="python -m helpers.unet_from_scratch",
-        resume=parser.parse_args().resume,
     )
 
 

@@ -14,7 +14,6 @@ at most 10 inches: legible on a phone. A script that draws many figures closes t
 """
 
 import io
-import os
 import pathlib
 import textwrap
 
@@ -27,7 +26,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.textpath import text_to_path
 
-from helpers import CLASS_NAMES
+from helpers import CLASS_NAMES, files
 
 # Viridis at 0, 0.5 and 1: purple, teal, yellow. Dark, medium, light: they hold up in grey too.
 CLASS_COLORS = ((68, 1, 84), (32, 144, 140), (253, 231, 36))
@@ -684,12 +683,9 @@ def save_figure(figure, path):
     png = io.BytesIO()
     with matplotlib.rc_context({"savefig.bbox": "standard"}):  # the pinned size, not a cropped one
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(png.getvalue())
-        os.replace(partial, path)
+        files.write(path, png.getvalue())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(f"Cannot save {path}: {error.strerror or error}.") from error
 
 

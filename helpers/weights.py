@@ -7,15 +7,13 @@ A file is in the safetensors format: numbers and names, no code. It says itself 
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from helpers import models
+from helpers import files, models
 
 ROOT = Path(__file__).parents[1]
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
@@ -59,7 +57,7 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
         tensors[variable.path] = value.astype(np.float16)
     config = {"network": network, "arguments": arguments, "threshold": threshold}
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
-    _write(Path(path), content)
+    files.write(path, content)
     return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest(), "bits": bits}
 
 
@@ -134,16 +132,3 @@ def published(name):
 def _metadata(content):
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8 : 8 + length])["__metadata__"]
-
-
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

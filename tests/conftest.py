@@ -31,14 +31,14 @@ def fits(monkeypatch):
 
     def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):
         calls.append((model.get_weights(), train, validation, settings))
-        for _ in range(epochs):
-            for images, *_ in train:
+        for epoch in range(epochs):
+            for images, *_ in train(epoch):
                 for weight in model.trainable_weights:
                     weight.assign(weight + learning_rate * float(np.mean(images)) / 255)
         run_dir.mkdir(parents=True, exist_ok=True)
         model.save(run_dir / "best.keras")
         losses = [float(np.sum(model.get_weights()[0]))] * epochs
-        return {"loss": losses, "val_" + settings["metric"].name: losses}
+        return {"loss": losses, "val_" + settings["metric"].name: losses, "seconds": [0]}
 
     monkeypatch.setattr(training, "fit", fit)
     return calls

@@ -121,9 +121,7 @@ def test_ours_ends_in_the_race_as_it_does_alone(drawn_pets, monkeypatch, tmp_pat
         finished = json.loads((tmp_path / name / "stage_1/finished.json").read_text())
         reported += finished["history"]["seconds"][0]
     assert reported <= took + 1  # rounded; who waits does not count
-    resumed, _ = recipe.train(
-        build, drawn_pets, stages, run_dir=tmp_path / "one", resume=True, **options
-    )
+    resumed, _ = recipe.train(build, drawn_pets, stages, run_dir=tmp_path / "one", **options)
     assert all(map(np.array_equal, resumed.get_weights(), alone.get_weights()))
 
 

@@ -471,6 +471,9 @@ def test_each_record_is_decoded_once_and_before_load_split_returns(copy, cache, 
     records_file(copy, "train").unlink()
     first, second = arrays(dataset), arrays(dataset)
     np.testing.assert_array_equal(first[0], second[0])
+    epochs = tf.data.Dataset.range(2)  # as training.fit has them
+    for _ in epochs.flat_map(lambda number: data.training_batches(dataset, 4, 1, None, number)):
+        pass
     assert len(decoded) == len(set(decoded)) == 18
 
 
@@ -591,26 +594,33 @@ def test_an_epoch_has_each_example_once_and_keeps_the_last_small_batch(examples,
 
 
 def test_the_shuffle_spans_the_whole_dataset(examples):
-    batches = data.training_batches(examples, 4, seed=1, augmentation=None)
-    firsts = np.concatenate([next(iter(batches))[1].numpy()[:, 0, 0, 0] for _ in range(10)])
+    epochs = [data.training_batches(examples, 4, 1, None, number) for number in range(10)]
+    firsts = np.concatenate([next(iter(e))[1].numpy()[:, 0, 0, 0] for e in epochs])
     assert firsts.min() < COUNT / 10 and firsts.max() > COUNT * 9 / 10
 
 
 def test_epochs_differ_in_order_and_in_views(examples):
-    batches = data.training_batches(examples, 32, seed=1)
-    (first, order), (second, other_order) = epoch(batches), epoch(batches)
+    first, order = epoch(data.training_batches(examples, 32, seed=1))
+    second, other_order = epoch(data.training_batches(examples, 32, seed=1, epoch=1))
     assert (order != other_order).mean() > 0.9
     views = first[np.argsort(order)] == second[np.argsort(other_order)]
     assert not views.all(axis=(1, 2, 3)).any()
 
 
-def test_the_seed_decides_the_sequence_of_epochs(examples):
-    def run(seed):
-        batches = data.training_batches(examples, 32, seed)
-        return np.concatenate([epoch(batches)[0] for _ in range(2)])
+@pytest.mark.parametrize("augmentation", [augment, albumentations_augment])
+def test_an_epoch_follows_from_its_seed_and_number_alone(examples, augmentation):
+    def run(seed, number):
+        return epoch(data.training_batches(examples, 32, seed, augmentation, number))[0]
 
-    np.testing.assert_array_equal(run(1), run(1))
-    assert (run(1) != run(2)).any(axis=(1, 2, 3)).mean() > 0.9
+    last = run(1, 3)
+    np.testing.assert_array_equal(run(1, 3), last)
+    assert (run(2, 3) != last).any(axis=(1, 2, 3)).mean() > 0.9
+    # one after the other in a graph, as fit has them
+    numbers = tf.data.Dataset.range(2, 4)
+    batches = numbers.flat_map(
+        lambda number: data.training_batches(examples, 32, 1, augmentation, number)
+    )
+    np.testing.assert_array_equal(epoch(batches)[0], np.concatenate([run(1, 2), last]))
 
 
 def test_without_augmentation_the_images_stay_as_they_are(examples):

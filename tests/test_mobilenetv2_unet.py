@@ -45,5 +45,5 @@ def test_the_command_writes_the_result_and_the_larger_size_goes_on_behind_it(com
     assert result["settings"]["model"] == "mobilenetv2_unet"
     assert result["command"] == "python -m helpers.mobilenetv2_unet --size 128"
     assert len(fits) == 2
-    assert len(command(256, "--resume")["settings"]["stages"]) == 3
+    assert len(command(256)["settings"]["stages"]) == 3
     assert len(fits) == 3

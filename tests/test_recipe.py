@@ -57,22 +57,22 @@ def test_the_first_stage_starts_from_the_start(train, fits):
     assert not all(map(np.array_equal, fits[1][0], start.get_weights()))
 
     del fits[:]
-    train(start=start, resume=True)
+    train(start=start)
     assert not fits
-    train(start=SMALL(16), resume=True)
+    train(start=SMALL(16))
     assert fits  # from another start, it is another training
 
 
 def test_limit_counts_training_images_and_a_tenth_of_it_validation_images(train, fits):
     train(stages=STAGES[:1], limit=12)
     (_, batches, held_out, _), *_ = fits
-    assert sum(len(images) for images, _ in batches) == 12
+    assert sum(len(images) for images, _ in batches(0)) == 12
     assert sum(len(images) for images, _ in held_out) == 1
 
 
 def test_without_augmentation_the_images_stay_as_they_are(train, fits, pets):
     train(stages=[Stage(16, 1, 4, 1e-3, augmented=False)], limit=8)
-    seen = {image.numpy().tobytes() for images, _ in fits[0][1] for image in images}
+    seen = {image.numpy().tobytes() for images, _ in fits[0][1](0) for image in images}
     whole = data.load_split(pets, "train", 16, 8)
     assert seen == {image.numpy().tobytes() for image, _ in whole}
 
@@ -112,8 +112,9 @@ def test_a_resumed_training_ends_as_one_that_never_broke_off(
     whole, history = train(run_dir=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         train()
-    resumed, same = train(resume=True)
+    resumed, same = train()
     assert len(calls) == 5  # the second stage alone
+    assert not (tmp_path / "run/stage_2/state.safetensors").exists()  # of no use once it is done
     assert equal(whole, resumed) and history["loss"] == same["loss"]
 
 
@@ -136,18 +137,18 @@ def test_loss_and_callbacks_are_handed_on(train, fits):
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_resume_trains_anew_what_was_trained_otherwise(train, fits, changed):
+def test_what_was_trained_otherwise_is_trained_anew(train, fits, changed):
     train()
     del fits[:]
-    train(resume=True)
+    train()
     assert not fits
-    train(resume=True, **changed)
+    train(**changed)
     assert len(fits) == 2
 
 
 def test_without_resume_everything_is_trained_anew(train, fits):
     train()
-    train()
+    train(resume=False)
     assert len(fits) == 4
 
 
@@ -168,8 +169,8 @@ def command(pets, monkeypatch, tmp_path):
     return run
 
 
-def test_the_command_resumes(command, fits):
+def test_a_finished_command_does_not_train_again(command, fits):
     first = command()
     del fits[:]
-    assert command("--resume")["confusion_matrix"] == first["confusion_matrix"]
+    assert command()["confusion_matrix"] == first["confusion_matrix"]
     assert not fits

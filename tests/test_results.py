@@ -2,8 +2,6 @@
 
 import datetime
 import json
-import os
-import stat
 import sys
 from importlib.metadata import PackageNotFoundError
 
@@ -81,8 +79,6 @@ def test_write_result_can_be_read_again(tmp_path):
     assert json.loads(path.read_text()) == values
     assert path.read_text().endswith("}\n")
     assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
-    if os.name == "posix":
-        assert stat.S_IMODE(path.stat().st_mode) == 0o644  # mkstemp's own is 0600
 
 
 BAD_VALUES = {
@@ -103,26 +99,3 @@ def test_values_json_cannot_hold_leave_the_old_file(tmp_path, case, existing):
     with pytest.raises(error):
         results.write_result(path, {"first": 1, "bad": value})
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"] * existing
-
-
-@pytest.mark.parametrize("step", ["json.dump", "os.replace", "os.chmod"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_broken_off_write_leaves_the_old_file(tmp_path, monkeypatch, step, error):
-    path = tmp_path / "result.json"
-    path.write_text("old")
-
-    def fail(*args, **kwargs):
-        if step == "json.dump":
-            args[1].write('{"half')
-        raise error
-
-    monkeypatch.setattr(step, fail)
-    with pytest.raises(type(error)):
-        results.write_result(path, {"new": 1})
-    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
-
-
-def test_write_result_into_a_file_raises(tmp_path):
-    (tmp_path / "results").write_text("a file, no folder")
-    with pytest.raises(OSError, match="results"):
-        results.write_result(tmp_path / "results" / "result.json", {})

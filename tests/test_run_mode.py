@@ -155,3 +155,12 @@ def test_device_name_says_cpu_or_gpu(monkeypatch):
     monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"{kind}:0"])
     monkeypatch.setattr(run_mode, "_gpu_name", lambda: "Tesla T4")
     assert run_mode.device_name() == "Tesla T4"
+
+
+def test_each_profile_has_a_run_folder_of_its_own_and_a_test_always_a_new_one(monkeypatch):
+    monkeypatch.setenv("PETS_PROFILE", "full")
+    assert run_mode.run_folder("02") == "../runs/02_full"
+    monkeypatch.setenv("PETS_PROFILE", "smoke")
+    first, second = (Path(run_mode.run_folder("02")) for _ in range(2))
+    assert first != second and first.is_dir() and not list(first.iterdir())
+    first.rmdir(), second.rmdir()

@@ -608,15 +608,14 @@ def test_save_writes_the_same_bytes_in_the_pinned_size(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.png", "second.png"]
 
 
-@pytest.mark.parametrize("step", ["os.replace", "pathlib.Path.write_bytes"])
-def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, step):
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
 
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(step, fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match=r"Cannot save .*figure\.png: No space left"):
         viz.save_figure(plt.figure(), path)
     assert path.read_bytes() == b"old"

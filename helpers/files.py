@@ -1,0 +1,32 @@
+"""Files that are written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
+
+
+def write(path, content):
+    """Writes a file; an earlier one of that name stays as it was until the new one is whole.
+
+    Args:
+        path: str or path; its folder is made where it is missing.
+        content: bytes.
+
+    Raises:
+        OSError: the folder cannot be written to, or is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(PARTIAL, f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a machine that dies may keep the name and no content
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

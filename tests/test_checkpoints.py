@@ -1,0 +1,124 @@
+"""A training that is killed, at any moment and again and again, ends as one that never was."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from helpers import checkpoints, data, dice, files, run_mode, training
+
+EPOCHS = 6
+
+
+def network():
+    """Small, with all that has a state: batch norm, Dropout, and by float16 the loss scale."""
+    images = keras.Input((16, 16, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
+    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.Dropout(0.5)(keras.layers.ReLU()(x))
+    return keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
+
+
+def examples(count):
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 3, (count, 16, 16, 1), np.uint8)
+    images = np.repeat(masks * 80, 3, axis=-1) + rng.integers(0, 90, (count, 16, 16, 3), np.uint8)
+    return tf.data.Dataset.from_tensor_slices((images.astype(np.uint8), masks))
+
+
+def train(folder, callbacks=(), **settings):
+    run_mode.set_seed(3)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network()
+        history = training.fit(
+            model,
+            lambda epoch: data.training_batches(examples(12), 4, seed=3, epoch=epoch),
+            data.evaluation_batches(examples(4), 4),
+            run_dir=folder,
+            callbacks=callbacks,
+            **{
+                "epochs": EPOCHS,
+                "loss": dice.CrossEntropyDiceLoss(),
+                "metric": dice.MeanDice(3),
+                "learning_rate": 3e-2,
+                "identity": "this one",
+                "verbose": 0,
+                **settings,
+            },
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    del history["seconds"]
+    return model, history
+
+
+def as_arrays(model, history):
+    return [*model.get_weights(), *map(np.array, history.values())], list(history)
+
+
+def live(folder, fatal, report):
+    """In a process of its own: trains until its ``fatal``-th event kills it.
+
+    Events: a step; ``best.keras`` half written; another file written but not in its place yet; a
+    file in its place.
+    """
+    count = itertools.count(1)
+
+    def event(name):
+        if next(count) == fatal:
+            report.send(name)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    save, sync, replace = keras.Model.save, os.fsync, os.replace
+
+    def half_save(model, path):
+        save(model, path)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        event("best.keras half written")
+        path.write_bytes(content)
+
+    def event_replace(source, target):
+        replace(source, target)
+        event("in its place")
+
+    keras.Model.save = half_save
+    os.fsync = lambda file: (sync(file), event("not in its place yet"))
+    os.replace = event_replace
+    step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: event("step"))
+    report.send(as_arrays(*train(folder, [step])))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="a system without SIGKILL")
+def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
+    processes = multiprocessing.get_context("forkserver")
+    # else each life begins with TensorFlow's import
+    processes.set_forkserver_preload(["helpers.data", "helpers.training"])
+
+    def life(folder, fatal=None):
+        receive, send = processes.Pipe(duplex=False)
+        process = processes.Process(target=live, args=(folder, fatal, send))
+        process.start()
+        send.close()
+        said = receive.recv()
+        process.join()
+        return said
+
+    whole, names = life(tmp_path / "whole")
+    rng = np.random.default_rng(1)
+    ends = [life(tmp_path / "killed", fatal) for fatal in rng.integers(1, 16, 10)]
+    assert len(set(ends)) == 4, ends  # every kind of end
+    killed, same_names = life(tmp_path / "killed")
+    assert same_names == names and len(killed) == len(whole)
+    assert all(map(np.array_equal, killed, whole))
+    for name in (checkpoints.LOG, checkpoints.STATE):
+        known = [(tmp_path / run / name).read_bytes() for run in ("whole", "killed")]
+        assert name == checkpoints.STATE or known[0] == known[1]
+    assert not list((tmp_path / "killed").glob(f".*{files.PARTIAL}*"))
