@@ -1,6 +1,6 @@
 """A training that is killed, at any moment and again and again, ends as one that never was."""
 
-import itertools
+import collections
 import multiprocessing
 import os
 import signal
@@ -63,20 +63,33 @@ def as_arrays(model, history):
     return [*model.get_weights(), *map(np.array, history.values())], list(history)
 
 
-def live(folder, fatal, report):
-    """In a process of its own: trains until its ``fatal``-th event kills it.
+EVENTS = (
+    "step",
+    "best.keras half written",
+    "best.keras in its place",
+    "log.csv not in its place yet",
+    "log.csv in its place",
+    "state.safetensors not in its place yet",
+    "state.safetensors in its place",
+)
 
-    Events: a step; ``best.keras`` half written; another file written but not in its place yet; a
-    file in its place.
+
+def live(folder, fatal, report):
+    """In a process of its own: trains until it is killed at an event, or to the end.
+
+    Args:
+        folder: path.
+        fatal: one of EVENTS and the how manieth of its kind kills; None: none does.
+        report: a multiprocessing connection, gets the trained network and its history.
     """
-    count = itertools.count(1)
+    counts = collections.Counter()
 
     def event(name):
-        if next(count) == fatal:
-            report.send(name)
+        counts[name] += 1
+        if fatal == (name, counts[name]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    save, sync, replace = keras.Model.save, os.fsync, os.replace
+    save, replace = keras.Model.save, os.replace
 
     def half_save(model, path):
         save(model, path)
@@ -86,11 +99,11 @@ def live(folder, fatal, report):
         path.write_bytes(content)
 
     def event_replace(source, target):
+        event(f"{target.name} not in its place yet")
         replace(source, target)
-        event("in its place")
+        event(f"{target.name} in its place")
 
     keras.Model.save = half_save
-    os.fsync = lambda file: (sync(file), event("not in its place yet"))
     os.replace = event_replace
     step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: event("step"))
     report.send(as_arrays(*train(folder, [step])))
@@ -107,14 +120,15 @@ def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
         process = processes.Process(target=live, args=(folder, fatal, send))
         process.start()
         send.close()
-        said = receive.recv()
+        trained = None if fatal else receive.recv()
         process.join()
-        return said
+        assert process.exitcode == (-signal.SIGKILL if fatal else 0), fatal
+        return trained
 
     whole, names = life(tmp_path / "whole")
     rng = np.random.default_rng(1)
-    ends = [life(tmp_path / "killed", fatal) for fatal in rng.integers(1, 16, 10)]
-    assert len(set(ends)) == 4, ends  # every kind of end
+    for name in rng.permutation([*EVENTS, "step", "step", "step"]):
+        life(tmp_path / "killed", (str(name), int(rng.integers(1, 6) if name == "step" else 1)))
     killed, same_names = life(tmp_path / "killed")
     assert same_names == names and len(killed) == len(whole)
     assert all(map(np.array_equal, killed, whole))
