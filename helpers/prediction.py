@@ -32,7 +32,7 @@ from helpers import CLASS_NAMES, evaluate, evaluation, visualization
 
 WEIGHTS = "mobilenetv2_unet_256"
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B")
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B")
 MAX_PIXELS = 200_000_000  # the largest photographs of telephones, 16,320 x 12,240, are below it
 MAX_SIDE = 65_535  # as in JPEG
 STRIP = 2**18  # pixels that are worked on at once
