@@ -269,14 +269,16 @@ def _opened(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata
-            try:
-                image = PIL.Image.open(path, formats=FORMATS)
-            except Exception as error:  # the decoders' own: of many kinds
-                raise ValueError(
-                    f"{path} is not a photo that can be read, or is damaged at its beginning: "
-                    f"{_remedy()}"
-                ) from error
-            with image:
+            # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory, and
+            # scrambles one that is stored on its side.
+            with path.open("rb") as file:
+                try:
+                    image = PIL.Image.open(file, formats=FORMATS)
+                except Exception as error:  # the decoders' own: of many kinds
+                    raise ValueError(
+                        f"{path} is not a photo that can be read, or is damaged at its beginning: "
+                        f"{_remedy()}"
+                    ) from error
                 yield image
     finally:
         PIL.Image.MAX_IMAGE_PIXELS = limit
@@ -334,7 +336,7 @@ def _is_ours(path):
     try:
         with _opened(path) as image:
             return image.info.get("Software") == SOFTWARE
-    except ValueError:
+    except (OSError, ValueError):
         return False
 
 

@@ -380,6 +380,27 @@ def test_photo_and_mask_are_upright(tmp_path, form, orientation):
     assert np.array_equal(PIL.Image.open(tmp_path / "cat_mask.png"), CLASSES)
 
 
+KINDS = {
+    "grey": picture(GREY),
+    "16-bit grey": picture(DEEP),
+    "palette": palette(),
+    "grey+alpha": with_alpha(GREY, HALF),
+    "colour+alpha": with_alpha(PICTURE, HALF),
+    "cmyk": picture(mode="CMYK"),
+}
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tiff_of_any_kind_is_upright(path, kind, orientation):
+    path.write_bytes(saved(KINDS[kind], "TIFF"))
+    upright = prediction.read_photo(path)
+    back = {3: "ROTATE_180", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    stored = KINDS[kind].transpose(PIL.Image.Transpose[back[orientation]])
+    path.write_bytes(saved(stored, "TIFF", exif=exif(orientation)))
+    assert np.array_equal(prediction.read_photo(path), upright)
+
+
 # Predicting
 
 
