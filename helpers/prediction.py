@@ -269,8 +269,8 @@ def _opened(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata
-            # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory, and
-            # scrambles one that is stored on its side.
+            # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory,
+            # and scrambles one that is stored on its side.
             with path.open("rb") as file:
                 try:
                     image = PIL.Image.open(file, formats=FORMATS)
