@@ -65,23 +65,37 @@ def environment():
 
 
 def write_result(path, values):
-    """Writes a JSON file whole or not at all.
+    """Writes a JSON file whole or not at all, see ``write_whole``."""
+    write_whole(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_whole(path, content):
+    """Writes a file whole or not at all: aside, and renamed when it is complete.
+
+    Args:
+        path: of the file; its folder is made where there is none.
+        content: bytes.
 
     Raises:
-        OSError: the folder cannot be written to; an earlier file stays as it was.
+        OSError: the disk is full or the folder cannot be written to; an earlier file stays as it
+            was.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(values, file, indent=2, allow_nan=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OSError(
+            f"{path} was not written ({error}): free some space, or write to another folder."
+        ) from error
 
 
 def _version(package):

@@ -4,25 +4,23 @@ A file is in the safetensors format: numbers and names, no code. It says itself 
 ``helpers.models`` it is for.
 """
 
-import functools
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from helpers import models
+from helpers import models, results
 
 ROOT = Path(__file__).parents[1]
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
 NETWORKS = {
     "unet": models.unet,
-    "mobilenetv2_unet": functools.partial(models.mobilenetv2_unet, weights=None),
+    # weights=None: a file must not name another one that is to be read.
+    "mobilenetv2_unet": lambda **arguments: models.mobilenetv2_unet(**arguments, weights=None),
 }
 SCALE = "/scale"
 
@@ -44,6 +42,7 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
 
     Raises:
         ValueError: a weight does not fit into float16.
+        OSError: the file cannot be written.
     """
     tensors = {}
     for variable in model.weights:
@@ -59,7 +58,7 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
         tensors[variable.path] = value.astype(np.float16)
     config = {"network": network, "arguments": arguments, "threshold": threshold}
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
-    _write(Path(path), content)
+    results.write_whole(path, content)
     return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest(), "bits": bits}
 
 
@@ -90,12 +89,11 @@ def load(path, sha256=None):
     try:
         tensors = safetensors.numpy.load(content)
         config = json.loads(_metadata(content)["config"])
-        build = NETWORKS[config["network"]]
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        model, threshold = NETWORKS[config["network"]](**config["arguments"]), config["threshold"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
-    model = build(**config["arguments"])
     known = {variable.path: variable for variable in model.weights}
     stored = {name for name in tensors if not name.endswith(SCALE)}
     if stored != set(known):
@@ -109,7 +107,7 @@ def load(path, sha256=None):
                 f"{tuple(variable.shape)}."
             )
         variable.assign(value)
-    return model, config["threshold"]
+    return model, threshold
 
 
 def published(name):
@@ -134,16 +132,3 @@ def published(name):
 def _metadata(content):
     length = int.from_bytes(content[:8], "little")
     return json.loads(content[8 : 8 + length])["__metadata__"]
-
-
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

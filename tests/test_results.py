@@ -105,20 +105,34 @@ def test_values_json_cannot_hold_leave_the_old_file(tmp_path, case, existing):
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"] * existing
 
 
-@pytest.mark.parametrize("step", ["json.dump", "os.replace", "os.chmod"])
+@pytest.mark.parametrize("step", ["os.replace", "os.chmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_broken_off_write_leaves_the_old_file(tmp_path, monkeypatch, step, error):
     path = tmp_path / "result.json"
     path.write_text("old")
 
     def fail(*args, **kwargs):
-        if step == "json.dump":
-            args[1].write('{"half')
         raise error
 
     monkeypatch.setattr(step, fail)
     with pytest.raises(type(error)):
         results.write_result(path, {"new": 1})
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_on_a_full_disk_the_old_file_stays(tmp_path):
+    import resource
+
+    path, kind = tmp_path / "result.json", resource.RLIMIT_FSIZE
+    path.write_text("old")
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (2000, before[1]))  # no file may become larger
+    try:
+        with pytest.raises(OSError, match="result.json was not written .*File too large.*: free"):
+            results.write_whole(path, b"x" * 3000)
+    finally:
+        resource.setrlimit(kind, before)
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
 
 
