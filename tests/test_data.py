@@ -24,6 +24,7 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.download import downloader
 
 from helpers import data, network, synthetic_pets
 from helpers.albumentations_augmentation import albumentations_augment
@@ -214,7 +215,7 @@ def test_a_host_that_answers_with_an_error_counts_as_silent(drawn, monkeypatch):
     response = requests.Response()
     response.status_code = 503
     monkeypatch.setattr(requests, "head", lambda *a, **k: response)
-    monkeypatch.delattr(tfds.core.download.downloader._Downloader, "_sync_download")
+    monkeypatch.delattr(downloader._Downloader, "_sync_download")
     assert open_as("auto", drawn).name == "drawn pets (synthetic)"
 
 
@@ -263,7 +264,7 @@ def test_a_failed_download_is_an_error_that_names_the_other_ways(
     response = requests.Response()
     response.status_code = 200
     monkeypatch.setattr(requests, "head", lambda *a, **k: response)
-    monkeypatch.setattr(tfds.core.download.downloader._Downloader, "_sync_download", fail)
+    monkeypatch.setattr(downloader._Downloader, "_sync_download", fail)
     with pytest.raises(RuntimeError) as caught:
         open_as(choice, tmp_path)
     message = str(caught.value)
@@ -495,7 +496,7 @@ def served(tmp_path, monkeypatch):
         response.url = url
         yield response, [files[url.rsplit("/", 1)[-1]]]
 
-    monkeypatch.setattr(tfds.core.download.downloader, "_open_url", send)
+    monkeypatch.setattr(downloader, "_open_url", send)
     monkeypatch.setattr(network, "answers", lambda url: True)
     return files, url_infos
 

@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -21,11 +22,6 @@ class Attack:
 
     def __reduce__(self):
         return pathlib.Path.touch, (pathlib.Path("executed"),)
-
-
-def attack(x):
-    pathlib.Path("executed").touch()
-    return x
 
 
 def with_lambda():
@@ -76,12 +72,14 @@ def torch_file():
 
 
 def pickled_arrays():
-    """A whole checkpoint whose weights are pickled objects."""
-    whole = zipfile.ZipFile(io.BytesIO(saved(network(), ".keras")))
+    """A whole checkpoint, but each array of its weights is a pickle."""
+    files = zipfile.ZipFile(io.BytesIO(saved(network(), ".keras")))
+    whole = {name: files.read(name) for name in ("config.json", "metadata.json")}
+    with h5py.File(io.BytesIO(files.read("model.weights.h5"))) as weights_file:
+        layers = [f"layers/{name}" for name in weights_file["layers"]]
     arrays = io.BytesIO()
-    np.savez(arrays, **{"layers/conv2d/vars": np.array([Attack()], dtype=object)})
-    files = {name: whole.read(name) for name in ("config.json", "metadata.json")}
-    return archive({**files, "model.weights.npz": arrays.getvalue()})
+    np.savez(arrays, **{name: np.array([Attack()], dtype=object) for name in layers})
+    return archive({**whole, "model.weights.npz": arrays.getvalue()})
 
 
 def safetensors_file(**config):
@@ -118,7 +116,7 @@ REFUSED = {  # the file's name, its content, what is said of it
     "names a file": (
         "n.safetensors",
         lambda: safetensors_file(network="mobilenetv2_unet", arguments={"weights": "net.h5"}),
-        NOT_OURS,
+        NOT_OURS + ".*multiple values .*'weights'",
     ),
     "odd arguments": ("n.safetensors", lambda: safetensors_file(arguments={"hi": 1}), NOT_OURS),
     "other classes": ("net.keras", lambda: saved(network(classes=5), ".keras"), CLASSES),
@@ -131,6 +129,7 @@ def empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_in_one_sentence_and_nothing_in_it_is_run(case):
     name, content, message = REFUSED[case]
@@ -154,7 +153,7 @@ def test_the_attacks_would_work_where_code_is_run():
         executed.unlink()
     for suffix in (".keras", ".h5"):
         saved(with_lambda(), suffix)
-        executed.unlink()  # building it ran it
+        executed.unlink(missing_ok=True)  # building it may run it
         keras.saving.load_model(f"saved{suffix}", compile=False, safe_mode=False)(
             np.zeros((1, 16, 16, 3))
         )
