@@ -491,7 +491,7 @@ def _unprepared(builder, error):
     elif builder.url_infos:
         remedy = _other_ways(builder)
     else:
-        return error
+        raise error
     return RuntimeError(
         f"{builder.name} could not be prepared in {builder.data_dir} "
         f"({type(error).__name__}: {error}). {remedy}"
