@@ -8,6 +8,8 @@ The drawn pets of ``helpers.synthetic_pets`` have the same features and go the s
 import atexit
 import shutil
 import tempfile
+import uuid
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +30,7 @@ SPLITS = {"train": "train[:90%]", "validation": "train[90%:]", "test": "test"}
 # What the border counts as where only pet and background are told apart.
 BORDER_RULES = ("pet", "background", "ignore")
 
-OXFORD = "oxford_iiit_pet:4.0.0"
+OXFORD, DRAWN = "oxford_iiit_pet:4.0.0", f"{SyntheticPets.name}:{SyntheticPets.VERSION}"
 
 
 class Pets(NamedTuple):
@@ -47,7 +49,8 @@ def open_pets(data_dir=None):
     - ``oxford``: the same without the last resort.
     - ``synthetic``: drawn pets.
 
-    One printed line says what was taken.
+    One printed line says what was taken. Several processes may prepare the same data at once: all
+    take what the first of them has finished.
 
     Args:
         data_dir: TFDS's data folder; None for TFDS's own choice (``TFDS_DATA_DIR``, else
@@ -58,22 +61,21 @@ def open_pets(data_dir=None):
 
     Raises:
         RuntimeError: ``oxford``, and there is neither data nor network; or the download fails,
-            also with ``auto``; or nothing can be written to the data folder. The message says
-            what to do.
+            also with ``auto``; or what is prepared is not whole or of another version; or nothing
+            can be written to the data folder. The message says what to do.
     """
     choice = run_mode.data_choice()
     if choice != "synthetic":
-        builder = tfds.builder(OXFORD, data_dir=data_dir)
+        builder = _builder(OXFORD, data_dir)
         obtainable = _is_prepared(builder) or _has_archives(builder) or _host_answers(builder)
         if obtainable:
-            _prepare(builder)
+            builder = _prepared(builder)
             pets = Pets(builder, "Oxford-IIIT Pet" + _copies_note(builder))
             print(f"Data: {pets.name}, from {builder.data_path}")
             return pets
         if choice == "oxford":
             raise RuntimeError(_how_to_get(builder))
-    builder = SyntheticPets(data_dir=data_dir)
-    _prepare(builder)
+    builder = _prepared(_builder(DRAWN, data_dir))
     missing = "Oxford-IIIT Pet is not here and its host does not answer"
     why = "as PETS_DATA asks" if choice == "synthetic" else missing
     print(f"Data: drawn pets (synthetic), {why}. Scores on them say nothing about photographs.")
@@ -124,6 +126,7 @@ def load_split(pets, split, size, limit=None, files=None):
         ValueError: unknown split, a size or limit below 1, prepared files that are damaged or
             gone, or a record that is corrupt, holds other mask values or a mask of another size
             than its image; the message names the file.
+        RuntimeError: the cache cannot be written.
     """
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"size={size!r}: expected a whole number of pixels, 1 or more.")
@@ -134,11 +137,14 @@ def load_split(pets, split, size, limit=None, files=None):
     count = count_examples(pets, split, limit) if files is None else len(files)
     try:
         cached = _cached(examples, count * size * size * 4)
-    except tf.errors.OpError:
+    except (OSError, tf.errors.OpError) as error:
         fault = find_fault(pets, split)
-        if fault is None:  # not the data: the cache's disk is full, for one
-            raise
-        raise ValueError(fault) from None
+        if fault is not None:
+            raise ValueError(fault) from None
+        raise RuntimeError(
+            f"The {split} part could not be cached ({getattr(error, 'message', error)}). Free "
+            f"some space, or set TMPDIR to a folder that can be written to, and run again."
+        ) from error
     if files is not None and (found := sum(1 for _ in cached)) != count:
         raise ValueError(
             f"files names {count} examples, the {split} part of {pets.name} has {found} of them."
@@ -432,37 +438,74 @@ def _cached(examples, bytes_needed):
     return tf.data.Dataset.load(folder)
 
 
-def _is_prepared(builder):
-    return bool(builder.info.splits)
-
-
-def _prepare(builder):
-    if _is_prepared(builder):
-        return
-    # TFDS may first ask Google's bucket, which takes minutes where there is no network.
-    config = tfds.download.DownloadConfig(try_download_gcs=False)
+def _builder(full_name, data_dir):
+    """TFDS's builder of that version. (``tfds.builder`` takes what lies in the folder, of whatever
+    version it says it is.)"""
+    name, version = full_name.split(":")
     try:
-        builder.download_and_prepare(download_config=config)
-    except Exception as error:  # TFDS's own errors share no base class, and some are private
-        cause = error.__cause__ or error
-        downloading = isinstance(cause, requests.RequestException)  # an OSError too
-        if isinstance(cause, (OSError, tf.errors.OpError)) and not downloading:
-            remedy = (
-                "Free some space, or set TFDS_DATA_DIR to a folder that can be written to, and "
-                "run again."
+        return tfds.builder_cls(name)(version=version, data_dir=data_dir)
+    except Exception as error:  # of many kinds: TFDS's, protobuf's, Python's
+        root = Path(data_dir or tfds.core.constants.DATA_DIR)
+        raise RuntimeError(_not_whole(root / name / version, error)) from error
+
+
+def _is_prepared(builder):
+    if not builder.data_path.exists():
+        return False
+    if not {"train", "test"} <= set(builder.info.splits):
+        raise RuntimeError(_not_whole(builder.data_path, "it describes no train and test split"))
+    return True
+
+
+def _not_whole(folder, why):
+    return (
+        f"{folder} is there but holds no whole prepared data of that version ({why}): delete it "
+        f"and run again."
+    )
+
+
+def _prepared(builder):
+    if _is_prepared(builder):
+        return builder
+    # A folder of its own: TFDS would take what another process or an earlier try has extracted,
+    # whole or not, and would leave it there: 0.8 GB that nobody needs any more.
+    extracted = builder.data_dir_root / "downloads" / f"extracted_{uuid.uuid4().hex}"
+    failure = None
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                extract_dir=extracted,
+                try_download_gcs=False,  # without a network, to ask there takes minutes
             )
-        elif builder.url_infos:
-            remedy = _other_ways(builder)
-        else:
-            raise
-        raise RuntimeError(
-            f"{builder.name} could not be prepared in {builder.data_dir} "
-            f"({type(error).__name__}: {error}). {remedy}"
-        ) from error
-    if not _is_prepared(builder):  # TFDS takes any folder of that name for a prepared data set
-        raise RuntimeError(
-            f"{builder.data_dir} is there but holds no prepared data: delete it and run again."
         )
+    except Exception as error:  # TFDS's own errors share no base class, and some are private
+        failure = error
+    finally:
+        shutil.rmtree(extracted, ignore_errors=True)  # a thread of TFDS may still write
+    # TFDS prepares aside and renames, so what is there now is whole, by whichever process.
+    found = _builder(f"{builder.name}:{builder.version}", builder.data_dir_root)
+    if failure and not _is_prepared(found):
+        raise _unprepared(builder, failure) from failure
+    return found
+
+
+def _unprepared(builder, error):
+    cause = error.__cause__ or error
+    # Both are OSErrors too: a failed download, and an archive that lacks a file.
+    of_disk = not isinstance(cause, (requests.RequestException, FileNotFoundError))
+    if of_disk and isinstance(cause, (OSError, tf.errors.OpError)):
+        remedy = (
+            "Free some space, or set TFDS_DATA_DIR to a folder that can be written to, and run "
+            "again."
+        )
+    elif builder.url_infos:
+        remedy = _other_ways(builder)
+    else:
+        raise error
+    return RuntimeError(
+        f"{builder.name} could not be prepared in {builder.data_dir} "
+        f"({type(error).__name__}: {error}). {remedy}"
+    )
 
 
 def _manual_dir(builder):

@@ -10,6 +10,7 @@ prints the report's main numbers; with ``--out``, writes the whole report as JSO
 import argparse
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import keras
@@ -18,7 +19,8 @@ from helpers import data, evaluation, report, results, weights
 
 
 def load(source):
-    """A trained network.
+    """A trained network, read without running code: published weights by their hash, numbers
+    alone from a .safetensors file, a checkpoint in Keras's safe mode.
 
     Args:
         source: the name of published weights, or a .safetensors or .keras file.
@@ -27,25 +29,47 @@ def load(source):
         model, and its threshold (None with three classes).
 
     Raises:
-        FileNotFoundError, ValueError: there is none, or it is not what its name says.
+        FileNotFoundError, ValueError: there is none, or it is not what its name says, or it holds
+            code, or is for other classes.
     """
     path = Path(source)
-    if path.suffix == weights.SUFFIX:
-        return weights.load(path)
-    if path.suffix != ".keras":
+    if not path.suffix:
         return weights.published(source)
+    if path.suffix == weights.SUFFIX:
+        model, threshold = weights.load(path)
+    elif path.suffix == ".keras":
+        model = _checkpoint(path)
+        threshold = 0.5 if model.output_shape[-1] == 1 else None
+    else:  # .h5, .pkl, .pt: not even opened
+        raise ValueError(
+            f"{path} is a {path.suffix} file, which may hold code: expected a {weights.SUFFIX} "
+            f"file of helpers.weights, a .keras checkpoint, or the name of published weights."
+        )
+    classes = model.output_shape[-1]
+    if classes not in (1, 3):
+        raise ValueError(
+            f"{path} has {classes} classes: expected 3 (pet, background, border), or one logit."
+        )
+    return model, threshold
+
+
+def _checkpoint(path):
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    try:  # safe mode: what is loaded cannot run code
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no whole Keras checkpoint: fetch or write it again.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras's own: of many kinds
-        raise ValueError(f"{path} is no whole Keras checkpoint: {error}") from error
-    channels = model.output_shape[-1]
-    if channels not in (1, 3):
+        if "safe_mode" in str(error):  # its advice is to switch that off
+            raise ValueError(
+                f"{path} holds code, such as a Lambda layer, which is not run: give a checkpoint "
+                f"of layers alone, as helpers.models builds."
+            ) from error
+        why = str(error).splitlines()[0]
         raise ValueError(
-            f"{path} has {channels} classes: expected 3 (pet, background, border), or one logit."
-        )
-    return model, 0.5 if channels == 1 else None
+            f"{path} is no whole Keras checkpoint ({why}): fetch or write it again."
+        ) from error
 
 
 def table(told):

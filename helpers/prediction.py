@@ -15,9 +15,8 @@ command wrote it.
 
 import argparse
 import contextlib
-import os
+import io
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -28,7 +27,7 @@ import PIL.ImageOps
 import PIL.PngImagePlugin
 import tensorflow as tf
 
-from helpers import CLASS_NAMES, evaluate, evaluation, visualization
+from helpers import CLASS_NAMES, evaluate, evaluation, files, visualization
 
 WEIGHTS = "mobilenetv2_unet_256"
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -194,7 +193,6 @@ def predict_file(model, path, threshold=0.5, folder=None):
     mask = PIL.Image.fromarray(ids)
     mask.putpalette(np.array(visualization.CLASS_COLORS, np.uint8).tobytes())
     overlay = PIL.Image.fromarray(visualization.overlay(*_reduced(photo, ids)))
-    mask_path.parent.mkdir(parents=True, exist_ok=True)
     _write(mask, mask_path)
     _write(overlay, overlay_path)
     return ids
@@ -341,18 +339,11 @@ def _is_ours(path):
 
 
 def _write(image, path):
-    """Writes a PNG whole or not at all."""
     told = PIL.PngImagePlugin.PngInfo()
     told.add_text("Software", SOFTWARE)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, "PNG", pnginfo=told)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    png = io.BytesIO()
+    image.save(png, "PNG", pnginfo=told)
+    files.write(path, png.getvalue())
 
 
 if __name__ == "__main__":

@@ -683,10 +683,7 @@ def save_figure(figure, path):
     png = io.BytesIO()
     with matplotlib.rc_context({"savefig.bbox": "standard"}):  # the pinned size, not a cropped one
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    try:
-        files.write(path, png.getvalue())
-    except OSError as error:
-        raise OSError(f"Cannot save {path}: {error.strerror or error}.") from error
+    files.write(path, png.getvalue())
 
 
 # Drawing

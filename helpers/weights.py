@@ -4,7 +4,6 @@ A file is in the safetensors format: numbers and names, no code. It says itself 
 ``helpers.models`` it is for.
 """
 
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -20,7 +19,8 @@ FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
 NETWORKS = {
     "unet": models.unet,
-    "mobilenetv2_unet": functools.partial(models.mobilenetv2_unet, weights=None),
+    # weights=None: a file must not name another one that is to be read.
+    "mobilenetv2_unet": lambda **arguments: models.mobilenetv2_unet(**arguments, weights=None),
 }
 SCALE = "/scale"
 
@@ -42,6 +42,7 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
 
     Raises:
         ValueError: a weight does not fit into float16.
+        OSError: the file cannot be written.
     """
     tensors = {}
     for variable in model.weights:
@@ -88,12 +89,11 @@ def load(path, sha256=None):
     try:
         tensors = safetensors.numpy.load(content)
         config = json.loads(_metadata(content)["config"])
-        build = NETWORKS[config["network"]]
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        model, threshold = NETWORKS[config["network"]](**config["arguments"]), config["threshold"]
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
-    model = build(**config["arguments"])
     known = {variable.path: variable for variable in model.weights}
     stored = {name for name in tensors if not name.endswith(SCALE)}
     if stored != set(known):
@@ -107,7 +107,7 @@ def load(path, sha256=None):
                 f"{tuple(variable.shape)}."
             )
         variable.assign(value)
-    return model, config["threshold"]
+    return model, threshold
 
 
 def published(name):

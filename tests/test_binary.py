@@ -122,19 +122,6 @@ def test_float16_stays_finite(batch, side, scale):
     assert 0 < float(metric.result()) < 1
 
 
-@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
-@pytest.mark.parametrize("border", data.BORDER_RULES)
-def test_binary_dice_is_scikit_learns_f1_pooled_over_batches(border, threshold):
-    targets, weights = (part.numpy() for part in data.to_binary(MASKS, border))
-    metric = dice.BinaryDice(threshold)
-    for part in (slice(0, 1), slice(1, 4)):
-        metric.update_state(targets[part], LOGITS[part], sample_weight=weights[part])
-    predicted = 1 / (1 + np.exp(-LOGITS)) > threshold
-    kept = weights.ravel() > 0
-    expected = f1_score(targets.ravel()[kept], predicted.ravel()[kept])
-    assert float(metric.result()) == pytest.approx(expected)
-
-
 def test_binary_dice_refuses_classes_and_thresholds_that_are_none():
     with pytest.raises(ValueError, match="has 3 channels: BinaryDice needs one"):
         dice.BinaryDice().update_state(MASKS, np.zeros((4, 8, 6, 3)))

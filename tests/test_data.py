@@ -1,10 +1,12 @@
 """The data pipeline, mostly on the real TFDS builder fed with small made-up archives."""
 
 import atexit
+import contextlib
 import errno
 import io
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +24,7 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.download import downloader
 
 from helpers import data, network, synthetic_pets
 from helpers.albumentations_augmentation import albumentations_augment
@@ -140,6 +143,19 @@ def copy(root, tmp_path):
     return open_as("oxford", tmp_path)
 
 
+def in_a_process(script, *arguments):
+    """A Python process with drawn pets; the same hashes in each."""
+    environment = {"PETS_DATA": "synthetic", "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, **environment},
+        cwd=REPOSITORY,
+        text=True,
+        **pipes,
+    )
+
+
 def file_names(pets, split):
     return [bytes(r["file_name"].numpy()).decode() for r in data.read_records(pets, split)]
 
@@ -199,7 +215,7 @@ def test_a_host_that_answers_with_an_error_counts_as_silent(drawn, monkeypatch):
     response = requests.Response()
     response.status_code = 503
     monkeypatch.setattr(requests, "head", lambda *a, **k: response)
-    monkeypatch.delattr(tfds.core.download.downloader._Downloader, "_sync_download")
+    monkeypatch.delattr(downloader._Downloader, "_sync_download")
     assert open_as("auto", drawn).name == "drawn pets (synthetic)"
 
 
@@ -248,7 +264,7 @@ def test_a_failed_download_is_an_error_that_names_the_other_ways(
     response = requests.Response()
     response.status_code = 200
     monkeypatch.setattr(requests, "head", lambda *a, **k: response)
-    monkeypatch.setattr(tfds.core.download.downloader._Downloader, "_sync_download", fail)
+    monkeypatch.setattr(downloader._Downloader, "_sync_download", fail)
     with pytest.raises(RuntimeError) as caught:
         open_as(choice, tmp_path)
     message = str(caught.value)
@@ -314,11 +330,213 @@ def test_a_data_folder_that_cannot_be_is_one_clear_error(below, tmp_path):
         open_as("auto", tmp_path / "file" / below)
 
 
-def test_a_version_folder_without_data_is_an_error(tmp_path):
+# What stands in the folder of a prepared data set beside its records.
+DESCRIPTIONS = {
+    "none": (lambda text: None, "describes no train and test"),
+    "empty": (lambda text: "", "JSON"),
+    "cut": (lambda text: text[:300], "JSON"),
+    "another version": (lambda text: text.replace('"4.0.0"', '"3.2.0"'), "3.2.0"),
+    "no test split": (lambda text: text.replace('"name": "test"', '"name": "tset"'), "and test"),
+}
+
+
+@pytest.mark.parametrize("choice", ["oxford", "auto"])
+@pytest.mark.parametrize("case", DESCRIPTIONS)
+def test_prepared_data_without_its_description_is_not_taken(case, choice, root, tmp_path):
+    change, why = DESCRIPTIONS[case]
+    shutil.copytree(root / VERSION, tmp_path / VERSION)
+    file = tmp_path / VERSION / "dataset_info.json"
+    text = change(file.read_text())
+    file.unlink() if text is None else file.write_text(text)
+    with pytest.raises(
+        RuntimeError, match=f"{tmp_path / VERSION} is there but .*{why}.*: delete it and run again"
+    ):
+        open_as(choice, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, version", [("oxford_iiit_pet", "3.2.0"), ("synthetic_pets", "0.9.0")]
+)
+def test_another_version_beside_it_is_not_taken(name, version, root, drawn, tmp_path):
+    source = next(((root if name == "oxford_iiit_pet" else drawn) / name).iterdir())
+    shutil.copytree(source, tmp_path / name / version)
+    if name == "oxford_iiit_pet":
+        with pytest.raises(RuntimeError, match="is not prepared in .*4.0.0 and its host"):
+            open_as("oxford", tmp_path)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic_pets, "SPLIT_SIZES", {"train": 3, "test": 1})
+        assert data.count_examples(open_as("synthetic", tmp_path), "test") == 1
+
+
+# Runs in a process of its own, where from "limit" on no file may become larger.
+ON_A_FULL_DISK = """
+import resource, sys, tempfile, types
+import psutil
+from helpers import data, synthetic_pets
+synthetic_pets.SPLIT_SIZES = {"train": 20, "test": 2}
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+limit(2000)
+try:
+    data.open_pets(sys.argv[1])
+except RuntimeError as error:
+    print("FIRST", error, flush=True)
+limit(resource.RLIM_INFINITY)
+pets = data.open_pets(sys.argv[1])
+tempfile.tempdir = sys.argv[1]
+psutil.virtual_memory = lambda: types.SimpleNamespace(available=0)
+limit(2000)
+try:
+    data.load_split(pets, "train", 32)
+except RuntimeError as error:
+    print("SECOND", error, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_on_a_full_disk_neither_data_nor_cache_are_half_written(tmp_path):
+    process = in_a_process(ON_A_FULL_DISK, tmp_path)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    first = "FIRST synthetic_pets could not be prepared in .*File too large.*TFDS_DATA_DIR"
+    assert re.search(first, said), said
+    second = "SECOND The train part could not be cached .*File too large.*TMPDIR"
+    assert re.search(second, said), said
+    assert [entry.name for entry in (tmp_path / "synthetic_pets").iterdir()] == ["1.0.0"]
+    assert not list(tmp_path.glob("pets_cache_*"))
+
+
+READ_ONLY = """
+import os, sys
+import tensorflow as tf
+from helpers import data
+if os.geteuid() == 0:  # root may write anywhere
+    os.seteuid(65534)
+data.open_pets(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the rights of POSIX")
+def test_a_read_only_folder_is_one_clear_error(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o555)
+    for above in tmp_path.parents[:2]:
+        above.chmod(0o755)  # pytest's own are closed to others
+    tmp_path.chmod(0o755)
+    message = in_a_process(READ_ONLY, folder).communicate()[1]
+    expected = f"RuntimeError: synthetic_pets could not be prepared in {folder}.*TFDS_DATA_DIR"
+    assert re.search(expected, message), message
+    assert "Permission denied" in message and list(folder.iterdir()) == []
+
+
+# ------------------------------------------------------------------------ two processes at once
+
+PREPARE = """
+import sys
+from helpers import data, synthetic_pets
+synthetic_pets.SPLIT_SIZES = {"train": 20, "test": 2}
+print("ready", flush=True)
+sys.stdin.readline()
+pets = data.open_pets(sys.argv[1])
+for split in data.SPLITS:
+    images = data.load_split(pets, split, 16)
+    print(split, hash(tuple(x.tobytes() + y.tobytes() for x, y in images.as_numpy_iterator())))
+"""
+
+
+def test_two_processes_that_prepare_at_once_get_the_same_whole_data(tmp_path):
+    processes = [in_a_process(PREPARE, tmp_path) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    first, second = (out.splitlines()[-3:] for out, _ in said)
+    assert first == second and [line.split()[0] for line in first] == list(data.SPLITS)
+    assert [entry.name for entry in (tmp_path / "synthetic_pets").iterdir()] == ["1.0.0"]
+
+
+@pytest.mark.parametrize("moment", ["download_and_prepare", "_download_and_prepare"])
+def test_what_another_process_prepared_in_the_meantime_is_taken(moment, tmp_path, monkeypatch):
+    """Before TFDS looks at the folder, or while it prepares the same."""
     url_infos = put_archives(tmp_path)
-    (tmp_path / VERSION).mkdir(parents=True)
-    with pytest.raises(RuntimeError, match=f"{tmp_path / VERSION} is there but .*delete it"):
+    kind = tfds.core.DatasetBuilder if moment[0] == "d" else tfds.core.GeneratorBasedBuilder
+    prepare = getattr(kind, moment)
+
+    def second(builder, *arguments, **options):
+        monkeypatch.setattr(kind, moment, prepare)
         open_as("oxford", tmp_path, url_infos)
+        return prepare(builder, *arguments, **options)
+
+    monkeypatch.setattr(kind, moment, second)
+    pets = open_as("oxford", tmp_path, url_infos)
+    assert len(arrays(data.load_split(pets, "test", 16))[0]) == 10
+    assert [entry.name for entry in (tmp_path / VERSION).parent.iterdir()] == ["4.0.0"]
+
+
+# ------------------------------------------------------------------------------------ downloads
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Archives that the host sends: name -> bytes, which a test may change; and what makes TFDS
+    take them for the real ones."""
+    elsewhere = tmp_path / "host"
+    url_infos = put_archives(elsewhere)
+    files = {p.name: p.read_bytes() for p in (elsewhere / "downloads/manual").iterdir()}
+
+    @contextlib.contextmanager
+    def send(url, **options):
+        response = requests.Response()
+        response.url = url
+        yield response, [files[url.rsplit("/", 1)[-1]]]
+
+    monkeypatch.setattr(downloader, "_open_url", send)
+    monkeypatch.setattr(network, "answers", lambda url: True)
+    return files, url_infos
+
+
+@pytest.mark.parametrize("cut", [0.5, 0])
+def test_a_truncated_download_is_not_taken_and_the_next_one_is(cut, served, tmp_path):
+    files, url_infos = served
+    whole = files["images.tar.gz"]
+    files["images.tar.gz"] = whole[: int(cut * len(whole))]
+    with pytest.raises(
+        RuntimeError, match="(?s)images.tar.gz.* has wrong checksum.* Put .*images"
+    ):
+        open_as("auto", tmp_path, url_infos)
+    assert list((tmp_path / VERSION).parent.iterdir()) == []
+    files["images.tar.gz"] = whole
+    assert len(file_names(open_as("auto", tmp_path, url_infos), "test")) == 10
+
+
+@pytest.mark.parametrize("where", ["inside a file", "between two files"])
+def test_a_download_cut_on_the_disk_is_not_taken(where, served, tmp_path):
+    _, url_infos = served
+    open_as("oxford", tmp_path, url_infos)
+    shutil.rmtree(tmp_path / VERSION)
+    archive = max((tmp_path / "downloads").rglob("*.gz"), key=lambda file: file.stat().st_size)
+    with tarfile.open(archive) as tar:
+        last = tar.getmembers()[-1]
+    end = last.offset if where == "between two files" else last.offset_data + last.size // 2
+    archive.write_bytes(archive.read_bytes()[:end])
+    with pytest.raises(RuntimeError, match="(?s)could not be prepared.* Put .*images.tar.gz"):
+        open_as("oxford", tmp_path, url_infos)
+    assert list((tmp_path / VERSION).parent.iterdir()) == []
+
+
+def test_what_an_earlier_try_has_extracted_is_not_taken(tmp_path):
+    url_infos = put_archives(tmp_path)
+    old = tmp_path / "downloads/extracted/TAR_GZ.images.tar.gz/images"
+    old.mkdir(parents=True)
+    pets = open_as("oxford", tmp_path, url_infos)
+    assert len(file_names(pets, "test")) == 10
+    assert sorted(p.name for p in (tmp_path / "downloads").iterdir()) == ["extracted", "manual"]
 
 
 # ------------------------------------------------------------------------------- splits, names
@@ -520,15 +738,35 @@ def test_the_file_cache_is_removed_at_exit(oxford, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_under_the_cache_is_not_blamed_on_the_data(oxford, monkeypatch):
-    full = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    def fail(*args):
-        raise full
-
-    monkeypatch.setattr(data, "_cached", fail)
-    with pytest.raises(tf.errors.ResourceExhaustedError, match="No space left"):
+def test_a_cache_that_cannot_be_is_not_blamed_on_the_data(oxford, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    with pytest.raises(RuntimeError, match="test part could not be cached .*Not a dir.*TMPDIR"):
         data.load_split(oxford, "test", 16)
+
+
+def test_no_cache_is_taken_from_another_size_or_another_run(oxford, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    first = data.load_split(oxford, "test", 24)
+    second = data.load_split(oxford, "test", 16)  # what is there is as a killed run leaves it
+    assert arrays(first)[0].shape[1:3] == (24, 24) and arrays(second)[0].shape[1:3] == (16, 16)
+    assert len(list(tmp_path.glob("pets_cache_*"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["flipped bytes", "cut"])
+def test_a_cache_file_damaged_later_gives_no_wrong_images(damage, oxford, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=0))
+    dataset = data.load_split(oxford, "test", 16)
+    largest = max(tmp_path.rglob("*.snapshot"), key=lambda file: file.stat().st_size)
+    if damage == "cut":
+        largest.write_bytes(largest.read_bytes()[:-1000])
+    else:
+        flip_bytes(largest)
+    with pytest.raises(tf.errors.OpError):
+        arrays(dataset)
 
 
 def test_tensorflow_has_no_truncated_cache_to_warn_of(root, tmp_path):

@@ -33,6 +33,22 @@ def test_a_broken_off_write_leaves_the_old_file(tmp_path, monkeypatch, step, err
     assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_on_a_full_disk_the_old_file_stays(tmp_path):
+    import resource
+
+    path, kind = tmp_path / "file", resource.RLIMIT_FSIZE
+    path.write_text("old")
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (2000, before[1]))  # no file may become larger
+    try:
+        with pytest.raises(OSError, match="file was not written .*File too large.*: free some"):
+            files.write(path, b"x" * 3000)
+    finally:
+        resource.setrlimit(kind, before)
+    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+
+
 def test_a_folder_that_is_a_file_raises(tmp_path):
     (tmp_path / "folder").write_text("a file, no folder")
     with pytest.raises(OSError, match="folder"):
