@@ -12,6 +12,7 @@ folder holds the end of an epoch.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -131,6 +132,33 @@ def read_state(folder, identity):
             f"the start."
         ) from error
     return (tensors, known) if known["identity"] == identity else None
+
+
+def load_best(model, folder, sha256=None):
+    """Gives a model the weights of ``best.keras``, which are read as numbers alone.
+
+    Args:
+        model: of the same network.
+        folder: path of the run folder.
+        sha256: of the file, checked before it is read; None: not checked.
+
+    Returns:
+        str, the file's SHA-256.
+
+    Raises:
+        ValueError: no such file, another hash, or weights that do not fit.
+    """
+    path = Path(folder) / BEST
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 not in (None, found):
+            raise ValueError("its SHA-256 is not the one noted when it was written")
+        model.load_weights(path)
+    except Exception as error:  # Keras's own: of many kinds
+        raise ValueError(
+            f"{path} is missing or damaged ({error}): delete its folder to train again."
+        ) from error
+    return found
 
 
 def remove_partial(folder):

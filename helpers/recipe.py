@@ -123,7 +123,7 @@ def train(
         if finished.get("identity") == identity:
             if verbose:
                 print(f"Already trained, in {folder}: delete that folder to train it again")
-            model.load_weights(folder / "best.keras")
+            checkpoints.load_best(model, folder, finished["best"])
             _append(history, finished["history"])
             continue
         began = clock()
@@ -154,7 +154,9 @@ def train(
             began=began,
             verbose=verbose,
         )
-        results.write_result(folder / FINISHED, {"identity": identity, "history": part})
+        best = checkpoints.load_best(model, folder)
+        note = {"identity": identity, "history": part, "best": best}
+        results.write_result(folder / FINISHED, note)
         (folder / checkpoints.STATE).unlink(missing_ok=True)  # twice the weights, of no more use
         _append(history, part)
     return model, history

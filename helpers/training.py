@@ -135,7 +135,7 @@ def fit(
         verbose=verbose,
         callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
     )
-    model.load_weights(run_dir / checkpoints.BEST)
+    checkpoints.load_best(model, run_dir)
     return {**keeper.history, "seconds": [round(keeper.seconds)]}
 
 

@@ -136,3 +136,54 @@ def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
         known = [(tmp_path / run / name).read_bytes() for run in ("whole", "killed")]
         assert name == checkpoints.STATE or known[0] == known[1]
     assert not list((tmp_path / "killed").glob(f".*{files.PARTIAL}*"))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    train(tmp_path, epochs=2)
+    return tmp_path
+
+
+def test_after_its_end_it_trains_no_more_and_after_its_patience_neither(finished, tmp_path):
+    steps = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(1))
+    model, history = train(finished, [count], epochs=2)
+    assert not steps and len(history["loss"]) == 2
+    kept = network()
+    checkpoints.load_best(kept, finished)
+    assert all(map(np.array_equal, kept.get_weights(), model.get_weights()))
+
+    settings = {"patience": 1, "learning_rate": 0.0, "epochs": 5, "identity": "another one"}
+    _, history = train(finished, [count], **settings)
+    assert len(history["loss"]) == 2 and len(steps) == 6  # no better in the second
+    _, history = train(finished, [count], **settings)
+    assert len(history["loss"]) == 2 and len(steps) == 6
+
+
+def test_another_identity_or_none_begins_anew(finished):
+    for identity in ("another one", None):
+        assert checkpoints.read_state(finished, "this one")
+        _, history = train(finished, epochs=1, identity=identity)
+        assert len(history["loss"]) == 1
+        assert checkpoints.read_state(finished, "this one") is None
+        train(finished, epochs=2)
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", None], ids=["empty", "text", "cut"])
+def test_a_damaged_state_is_explained(finished, content):
+    path = finished / checkpoints.STATE
+    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
+    with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*delete it to train"):
+        train(finished, epochs=2)
+
+
+def test_best_weights_that_are_not_those_that_were_written_are_explained(finished):
+    model = network()
+    noted = checkpoints.load_best(model, finished)
+    with pytest.raises(ValueError, match=r"best\.keras is missing or damaged .*SHA-256 is not"):
+        checkpoints.load_best(model, finished, "0" * 64)
+    path = finished / checkpoints.BEST
+    path.write_bytes(path.read_bytes()[:-9])
+    for expected in (noted, None):
+        with pytest.raises(ValueError, match=r"best\.keras is missing or damaged .*delete its"):
+            checkpoints.load_best(model, finished, expected)
