@@ -58,7 +58,8 @@ def run(path):
         faults.append(
             f"{path.name}: its Setup cell changed {sorted(changed)}, expected {sorted(DELTA)}."
         )
-    if python("-c", "import tensorflow, tensorflow_datasets"):
+    # helpers come first: they quieten TensorFlow's log
+    if python("-c", "import helpers, tensorflow, tensorflow_datasets", cwd=ROOT):
         faults.append(f"After {path.name}, TensorFlow or TensorFlow Datasets cannot be imported.")
     return faults
 
