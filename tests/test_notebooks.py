@@ -140,8 +140,8 @@ def test_setup_on_colab_finds_its_clone_and_elsewhere_does_nothing(tmp_path, mon
     for folder in (repository / "helpers", repository / "notebooks", content):
         folder.mkdir(parents=True)
         (folder / "kept").touch()
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "first"]):
+    identity = "-c user.name=test -c user.email=test@example.org -c commit.gpgsign=no".split()
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", *command], cwd=repository, check=True)
     monkeypatch.setenv("UNET_PETS_REPO", repository.as_uri())
     no_pip = "get_ipython().register_magic_function(lambda line: print('pip'), magic_name='pip')"
