@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from colab_lane import DELTA, PINS, STARTUP
+
+from helpers import run_notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -99,3 +103,56 @@ def test_opens_in_colab_from_the_repository(path, notebook):
     assert f"]({link})" in (ROOT / "README.md").read_text()
     setup = code_cells(notebook)[0].source
     assert "google.colab" in setup and f'"{REPOSITORY}"' in setup
+
+
+def setup_cells():
+    notebooks = [nbformat.read(path, as_version=4) for path in NOTEBOOKS]
+    return [(notebook.cells[1].source, code_cells(notebook)[0].source) for notebook in notebooks]
+
+
+def pins(text):
+    """The requirements of a text: dict, name -> version."""
+    return {
+        name.lower().replace("_", "-"): version
+        for name, version in re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE)
+    }
+
+
+def test_setup_is_the_same_in_every_notebook():
+    assert len(set(setup_cells())) == 1
+
+
+def test_setup_installs_what_does_not_fit_on_colab_and_nothing_else():
+    (line,) = re.findall("%pip install --quiet (.+)", setup_cells()[0][1])
+    delta, colab = pins(line.replace(" ", "\n")), pins(PINS.read_text())
+    assert len(line.split()) == len(delta) and delta.keys() == DELTA
+    # TensorFlow Datasets imports the one; the other, as Colab has it, refuses Colab's protobuf
+    ours = pins((ROOT / "requirements.txt").read_text())
+    assert "importlib-resources" not in colab
+    assert delta["importlib-resources"] == ours["importlib-resources"]
+    assert colab["protobuf"].startswith("5.") and colab["tensorflow-metadata"] == "1.21.0"
+    assert delta["tensorflow-metadata"] == "1.17.3"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_setup_on_colab_finds_its_clone_and_elsewhere_does_nothing(tmp_path, monkeypatch):
+    repository, content = tmp_path / "repository", tmp_path / "content"
+    for folder in (repository / "helpers", repository / "notebooks", content):
+        folder.mkdir(parents=True)
+        (folder / "kept").touch()
+    identity = "-c user.name=test -c user.email=test@example.org -c commit.gpgsign=no".split()
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=repository, check=True)
+    monkeypatch.setenv("UNET_PETS_REPO", repository.as_uri())
+    no_pip = "get_ipython().register_magic_function(lambda line: print('pip'), magic_name='pip')"
+    setup = setup_cells()[0][1] + "\nprint(os.getcwd())"
+    restart = f"%cd -q {content}"  # where a session that starts again would be
+    cells = [no_pip, setup, STARTUP, setup, setup, restart, setup]
+    cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), content / "any.ipynb")
+    ran = [
+        "".join(out.text for out in cell.outputs)
+        for cell in run_notebook.run(content / "any.ipynb").cells
+    ]
+    inside = f"{content}/unet-pets/notebooks\n"
+    assert ran == ["", f"{content}\n", "", f"pip\n{inside}", inside, "", f"pip\n{inside}"]
