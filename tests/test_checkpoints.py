@@ -138,6 +138,22 @@ def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
     assert not list((tmp_path / "killed").glob(f".*{files.PARTIAL}*"))
 
 
+def test_the_best_epoch_is_remembered(tmp_path):
+    def stop(epoch, logs):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    settings = {"epochs": 3, "learning_rate": 1.0}  # so large that it gets worse from the start
+    whole, history = train(tmp_path / "whole", **settings)
+    assert np.argmax(history["val_mean_dice"]) == 0
+    with pytest.raises(KeyboardInterrupt):
+        stopping = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
+        train(tmp_path / "stopped", [stopping], **settings)
+    model, same = train(tmp_path / "stopped", **settings)
+    assert same == history
+    assert all(map(np.array_equal, model.get_weights(), whole.get_weights()))
+
+
 @pytest.fixture
 def finished(tmp_path):
     train(tmp_path, epochs=2)
