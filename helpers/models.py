@@ -182,7 +182,7 @@ def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
         base = keras.applications.MobileNetV2(
             input_tensor=images, include_top=False, alpha=alpha, weights=weights
         )
-    return keras.Model(base.input, [base.get_layer(tap).output for tap in TAPS], name="encoder")
+    return keras.Model(images, [base.get_layer(tap).output for tap in TAPS], name="encoder")
 
 
 def double_convolution(x, channels, name):
