@@ -299,8 +299,8 @@ def binary_scores(matrices, border):
     Returns:
         dict: ``dice``, ``iou``, ``pixel_accuracy``, all pooled, and each with ``_per_image``.
     """
-    two = _two_rows(np.asarray(matrices, np.float64), border)
-    pooled, each = _binary_scores(two.sum(axis=0)), _binary_scores(two)
+    pooled = pooled_binary_scores(np.sum(matrices, axis=0), border)
+    each = pooled_binary_scores(matrices, border)
     return {
         **{name: float(value) for name, value in pooled.items()},
         **{f"{name}_per_image": float(values.mean()) for name, values in each.items()},
@@ -308,25 +308,26 @@ def binary_scores(matrices, border):
 
 
 def bootstrap_interval(matrices, score, rounds=2000, seed=0):
-    """The 95 % interval of a score if other images of the same kind had been drawn.
+    """The 95 % interval of a pooled score if other images of the same kind had been drawn.
 
     Efron's percentile bootstrap (Annals of Statistics 1979): the score of as many images, drawn
     from these with replacement, many times over.
 
     Args:
-        matrices: (N, ...) one matrix an image.
-        score: function of (N, ...) matrices that returns a number, or an array of several.
+        matrices: (N, ...) counts or values, one an image.
+        score: function of sums over images, (rounds, ...), that returns (rounds,) or, for several
+            scores, (rounds, scores). For a mean over images: ``lambda sums: sums / N``.
         rounds: int.
         seed: int.
 
     Returns:
-        (low, high): the 2.5 % and the 97.5 % quantile, each of the form of a score.
+        (low, high): the 2.5 % and the 97.5 % quantile, numbers or lists by score.
     """
-    matrices, rng = np.asarray(matrices), np.random.default_rng(seed)
-    values = [
-        score(matrices[rng.integers(0, len(matrices), len(matrices))]) for _ in range(rounds)
-    ]
-    return tuple(np.quantile(values, [0.025, 0.975], axis=0).tolist())
+    matrices, rng = np.asarray(matrices, np.float64), np.random.default_rng(seed)
+    count = len(matrices)
+    drawn = [np.bincount(rng.integers(0, count, count), None, count) for _ in range(rounds)]
+    sums = np.tensordot(np.array(drawn, np.float64), matrices, axes=1)
+    return tuple(np.quantile(score(sums), [0.025, 0.975], axis=0).tolist())
 
 
 def threshold_curve(model, batches, thresholds, border):
@@ -350,8 +351,7 @@ def threshold_curve(model, batches, thresholds, border):
             above[number] += np.bincount(place[masks == number], minlength=len(thresholds) + 1)
     pet = above[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # (3, thresholds): predicted as pet
     matrices = np.stack([pet, above.sum(axis=1, keepdims=True) - pet], axis=-1)
-    two = _two_rows(matrices.transpose(1, 0, 2).astype(np.float64), border)
-    return _binary_scores(two)["dice"].tolist()
+    return pooled_binary_scores(matrices.transpose(1, 0, 2), border)["dice"].tolist()
 
 
 def _two_rows(matrices, border):  # (..., 3, 2) -> (..., 2, 2): true pet, true background
@@ -365,7 +365,10 @@ def _two_rows(matrices, border):  # (..., 3, 2) -> (..., 2, 2): true pet, true b
     return np.stack([pet, background], axis=-2)
 
 
-def _binary_scores(two):  # (..., 2, 2) -> dict of (...)
+def pooled_binary_scores(matrix, border):
+    """``dice``, ``iou`` and ``pixel_accuracy`` of the pet, (...) float64, from counts (..., 3, 2);
+    the rest as in ``binary_scores``."""
+    two = _two_rows(np.asarray(matrix, np.float64), border)
     hit, missed, false = two[..., 0, 0], two[..., 0, 1], two[..., 1, 0]
     union, pixels = hit + missed + false, two.sum(axis=(-2, -1))
     empty = union == 0

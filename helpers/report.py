@@ -4,6 +4,7 @@ import numpy as np
 
 from helpers import data, evaluation
 
+BINARY_SCORES = ("dice", "iou", "pixel_accuracy")
 GALLERY = 20  # images at the end, and in the middle, of the ranking
 
 
@@ -34,7 +35,7 @@ def report(counts, pets):
         "intervals": _intervals(matrices, _all_scores),
         "per_image": _per_image(matrices),
         "binary_scores": _by_border_rule(matrices),
-        "own_size": _plain(_all_scores(counts.own_matrices)),
+        "own_size": _plain(_all_scores(counts.own_matrices.sum(axis=0))),
         "outlines": {
             "width_px": evaluation.OUTLINE_WIDTH,
             "network_size": _outlines(counts.outlines, matrices.shape[-1]),
@@ -55,34 +56,33 @@ def report(counts, pets):
     }
 
 
-def _all_scores(matrices):
-    """Pooled over (N, 3, K): name -> number or list."""
-    total = matrices.sum(axis=0)
-    if matrices.shape[-1] == 3:
-        return evaluation.reported_scores(total)
-    return _binary_scores(total[None])
+def _all_scores(pooled):
+    """Of pooled counts (..., 3, K): name -> array (...) or, by class, (..., 3)."""
+    if pooled.shape[-1] == 3:
+        return {name: np.asarray(v) for name, v in evaluation.reported_scores(pooled).items()}
+    return _binary_scores(lambda rule: evaluation.pooled_binary_scores(pooled, rule))
 
 
-def _main_scores(matrices):
+def _main_scores(pooled):
     names = ("pixel_accuracy", "mean_iou", "dice_border_as_pet")
-    if matrices.shape[-1] == 2:
+    if pooled.shape[-1] == 2:
         names = ("dice_border_pet", "pixel_accuracy_border_pet")
-    found = _all_scores(matrices)
+    found = _all_scores(pooled)
     return {name: found[name] for name in names}
 
 
 def _intervals(matrices, scores_of):
     """name -> [low, high], or a list of such pairs by class."""
-    flat = {name: np.atleast_1d(value) for name, value in scores_of(matrices).items()}
+    whole = scores_of(matrices.sum(axis=0)[None])
 
-    def numbers(some):
-        return np.concatenate([np.atleast_1d(value) for value in scores_of(some).values()])
+    def numbers(sums):
+        found = scores_of(sums).values()
+        return np.concatenate([values.reshape(len(sums), -1) for values in found], axis=1)
 
-    pairs = np.transpose(evaluation.bootstrap_interval(matrices, numbers))
-    ends = np.cumsum([len(value) for value in flat.values()])
+    pairs = np.transpose(evaluation.bootstrap_interval(matrices, numbers)).round(5).tolist()
     found = {}
-    for name, end in zip(flat, ends):
-        own = pairs[end - len(flat[name]) : end].round(5).tolist()
+    for name, values in whole.items():
+        own, pairs = pairs[: values.size], pairs[values.size :]
         found[name] = own if len(own) > 1 else own[0]
     return found
 
@@ -91,16 +91,18 @@ def _per_image(matrices):
     if matrices.shape[-1] == 3:
         each = evaluation.scores(matrices)
         return _plain({name: values.mean(axis=0) for name, values in each.items()})
-    return _binary_scores(matrices, "_per_image")
+    scores = {rule: evaluation.binary_scores(matrices, rule) for rule in data.BORDER_RULES}
+    return _binary_scores(
+        lambda rule: {name: scores[rule][f"{name}_per_image"] for name in BINARY_SCORES}
+    )
 
 
-def _binary_scores(matrices, suffix=""):
-    found = {}
-    for rule in data.BORDER_RULES:
-        scores = evaluation.binary_scores(matrices, rule)
-        for name in ("dice", "iou", "pixel_accuracy"):
-            found[f"{name}_border_{rule}"] = scores[name + suffix]
-    return found
+def _binary_scores(scores_under):
+    return {
+        f"{name}_border_{rule}": scores_under(rule)[name]
+        for rule in data.BORDER_RULES
+        for name in BINARY_SCORES
+    }
 
 
 def _by_border_rule(matrices):
@@ -108,10 +110,10 @@ def _by_border_rule(matrices):
     for rule in data.BORDER_RULES:
         two = evaluation.as_binary(matrices, rule)
 
-        def pooled(some, rule=rule):
-            return evaluation.binary_scores(some.sum(axis=0)[None], rule)["dice"]
+        def dice(sums, rule=rule):
+            return evaluation.pooled_binary_scores(sums, rule)["dice"]
 
-        interval = evaluation.bootstrap_interval(two, pooled)
+        interval = evaluation.bootstrap_interval(two, dice)
         found[rule] = {**evaluation.binary_scores(two, rule), "dice_interval": list(interval)}
     return found
 
@@ -120,13 +122,9 @@ def _outlines(counts, columns):
     found = {}
     for number, name in enumerate(evaluation.outline_names(columns)):
         each = counts[:, number]
-
-        def pooled(some):
-            return evaluation.outline_f(some.sum(axis=0))
-
         found[name] = {
-            "f": float(pooled(each)),
-            "interval": list(evaluation.bootstrap_interval(each, pooled)),
+            "f": float(evaluation.outline_f(each.sum(axis=0))),
+            "interval": list(evaluation.bootstrap_interval(each, evaluation.outline_f)),
             "f_per_image": float(evaluation.outline_f(each).mean()),
         }
     return found
@@ -138,7 +136,7 @@ def _by_group(matrices, groups, names):
         own = matrices[groups == number]
         if len(own):
             intervals = _intervals(own, _main_scores)
-            scores = _main_scores(own)
+            scores = _main_scores(own.sum(axis=0))
             found[name] = {"images": len(own)} | {
                 key: {"value": float(scores[key]), "interval": intervals[key]} for key in scores
             }
