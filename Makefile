@@ -20,7 +20,7 @@ run: $(VENV)/.installed
 	$(BIN)/python -m helpers.run_notebook notebooks/03_unet_from_scratch.ipynb
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 lanes:
 	@passed= failed=; for version in $(LANES); do \
@@ -48,7 +48,8 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 
 figures: $(VENV)/.installed
-	PETS_DATA=synthetic PETS_PROFILE=quick $(BIN)/python -m helpers.run_notebook --save $(NOTEBOOKS)
+	PETS_DATA=synthetic PETS_PROFILE=quick $(BIN)/python -m helpers.run_notebook --save --memory 3 \
+		$(NOTEBOOKS)
 	$(BIN)/python -m helpers.readme
 
 scrub: $(VENV)/.installed

@@ -5,7 +5,8 @@
     python -m helpers.run_notebook --scrub notebooks/*.ipynb
 
 The kernel is this Python, its folder the notebook's. ``--save`` writes the outputs into the
-notebook once it has run to its end; ``--scrub`` runs nothing and tidies notebooks for a commit.
+notebook once it has run to its end; ``--memory 3`` fails where a notebook took more than 3 GB;
+``--scrub`` runs nothing and tidies notebooks for a commit.
 """
 
 import argparse
@@ -19,6 +20,8 @@ import nbformat
 import PIL.Image
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from helpers import files
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -64,6 +67,16 @@ def run(path):
             raise DeadKernelError(log.read().decode(errors="replace")[-2000:]) from None
 
 
+def peak_memory():
+    """The most memory that a kernel has held so far, GB; None on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
+
+
 def scrub(notebook):
     """Takes out what is the machine's: stderr, and metadata of kernel and editor. Its figures get
     at most 256 colours, which makes the file a third as large."""
@@ -99,17 +112,22 @@ def _joined(outputs):
     return joined
 
 
+def _write(notebook, path):
+    files.write(path, (nbformat.writes(notebook) + "\n").encode())
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m helpers.run_notebook", description=__doc__)
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--save", action="store_true", help="keep the outputs in the notebook")
+    parser.add_argument("--memory", type=float, metavar="GB", help="fail above that")
     parser.add_argument("--scrub", action="store_true", help="tidy for a commit; runs nothing")
     arguments = parser.parse_args()
     for path in arguments.notebooks:
         if not path.is_file():
             parser.error(f"{path} is no file: expected the path of an .ipynb notebook.")
         if arguments.scrub:
-            nbformat.write(scrub(nbformat.read(path, as_version=4)), path)
+            _write(scrub(nbformat.read(path, as_version=4)), path)
             continue
         print(f"Running {path}", flush=True)
         try:
@@ -121,8 +139,13 @@ def main():
                 f"{error}\n{path}: the kernel died. If nothing above says why, it was memory: "
                 f"close other programs."
             )
+        peak = peak_memory()
+        if peak is not None:
+            print(f"Peak memory: {peak:.1f} GB")
+        if arguments.memory and peak and peak > arguments.memory:
+            sys.exit(f"{path} took {peak:.1f} GB of memory: expected at most {arguments.memory}.")
         if arguments.save:
-            nbformat.write(scrub(notebook), path)
+            _write(scrub(notebook), path)
 
 
 if __name__ == "__main__":

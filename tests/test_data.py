@@ -861,6 +861,20 @@ def test_an_epoch_follows_from_its_seed_and_number_alone(examples, augmentation)
     np.testing.assert_array_equal(epoch(batches)[0], np.concatenate([run(1, 2), last]))
 
 
+def test_memory_does_not_grow_with_epochs():
+    count, size = 1000, 64  # 16 MB an epoch
+    images = np.zeros((count, size, size, 3), np.uint8)
+    dataset = tf.data.Dataset.from_tensor_slices((images, images[..., :1])).cache()
+    epochs = tf.data.Dataset.range(12)
+    batches = epochs.flat_map(lambda number: data.training_batches(dataset, 50, 1, epoch=number))
+    held = []
+    for number, _ in enumerate(batches):
+        if number % (count // 50) == 0:
+            held.append(psutil.Process().memory_info().rss / 1e6)
+    assert len(held) == 12
+    assert max(held[2:]) - held[1] < 60  # MB; ten epochs that stayed would be 160
+
+
 def test_without_augmentation_the_images_stay_as_they_are(examples):
     images, order = epoch(data.training_batches(examples, 32, seed=1, augmentation=None))
     np.testing.assert_array_equal(images[np.argsort(order)], arrays(examples)[0])

@@ -18,9 +18,10 @@ case "$*" in
     --version) echo Python 3.9.1 ;;
     "-m venv "*) mkdir -p $3/bin && cp python $3/bin/python && cp python $3/bin/ruff ;;
     "-m pip install"*) exit ${PIP:-0} ;;
-    "-m pytest") test "$0" != "$FAILS" ;;
+    "-m pytest"*) test "$0" != "$FAILS" ;;
 esac
 """
+PYTEST = "-m pytest -n logical --dist loadfile"
 VERSIONS = ("3.11", "3.12", "3.13")
 
 
@@ -96,7 +97,7 @@ def test_every_python_has_a_lane(clone, pythons):
     assert [call for call in calls if "venv" in call] == [
         f"-m venv .lanes/{version}" for version in VERSIONS
     ]
-    for call in ("-m pip install -r requirements.txt", "check .", "-m pytest"):
+    for call in ("-m pip install -r requirements.txt", "check .", PYTEST):
         assert calls.count(call) == 3
 
 
@@ -117,7 +118,7 @@ def test_lanes_fail_where_none_could_run(clone, pythons):
 def test_a_lane_that_fails_does_not_stop_the_others(clone, pythons):
     status, printed, calls = make(clone, "lanes", FAILS=".lanes/3.12/bin/python")
     assert status != 0 and "Passed: 3.11 3.13. Failed: 3.12." in printed
-    assert calls.count("-m pytest") == 3
+    assert calls.count(PYTEST) == 3
 
 
 def test_colab_has_its_own_packages_and_python(clone, pythons):

@@ -68,6 +68,17 @@ def test_leaves_the_file_alone_unless_told_to_save(write, monkeypatch):
     assert cell.execution_count == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell")
+def test_a_notebook_that_takes_too_much_memory_is_named_and_not_saved(write, monkeypatch, capsys):
+    path = write("print('hello')")
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match=r"small.ipynb took .* GB of memory: expected at most"):
+        call(monkeypatch, "--save", "--memory", "0.01", path)
+    assert path.read_bytes() == before
+    call(monkeypatch, "--memory", "1000", path)
+    assert "Peak memory: " in capsys.readouterr().out
+
+
 def test_runs_in_the_notebooks_folder(write):
     path = write("import os\nos.getcwd()")
     (cell,) = run_notebook.run(path).cells
