@@ -215,10 +215,7 @@ def main():
         command="python -m benchmarks.time_to_accuracy",
     )
     results.write_result(RESULT, values)
-    figure = visualization.plot_progress(
-        {name: tuple(curve.values()) for name, curve in curves.items()}, source=source
-    )
-    visualization.save_figure(figure, RESULT.with_suffix(".png"))
+    visualization.save_figure(readme.race_figure(values), readme.race_figure_path(values))
     print(readme.comparison(values))
 
 

@@ -8,7 +8,7 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
-from helpers import evaluation, visualization
+from helpers import evaluation, files, visualization
 
 README = Path("README.md")
 RESULTS = Path("results")
@@ -75,6 +75,24 @@ def cost_figure(results):
             name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
             points[name] = (result["train_seconds"] / 60, result["mean_iou"])
     return visualization.plot_accuracy_and_time(points, source=results[0]["data_source"])
+
+
+def race_figure(result):
+    """Validation mean IoU against seconds of training, of ``benchmarks.time_to_accuracy``.
+
+    Returns:
+        matplotlib Figure.
+    """
+    curves = {
+        name: (entry["seconds"], entry["validation_mean_iou"])
+        for name, entry in result["contestants"].items()
+    }
+    return visualization.plot_progress(curves, source=result["validation"]["data_source"])
+
+
+def race_figure_path(result):
+    """Where the figure of a race lies."""
+    return f"results/{result['command'].split('.')[-1]}.png"
 
 
 def binary_table(results):
@@ -144,8 +162,7 @@ def comparison(result):
         f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
         f"{result['seed']}. {result['data_source']}. All train on the same images, in turns."
     )
-    figure = f"results/{result['command'].split('.')[-1]}.png"
-    picture = f"![Validation mean IoU against seconds of training]({figure})"
+    picture = f"![Validation mean IoU against seconds of training]({race_figure_path(result)})"
     return "\n\n".join([_rows(lines), reached, note, picture])
 
 
@@ -246,9 +263,13 @@ def _note(number, result):
 
 
 def main():
-    text = filled(README.read_text(), load_results(), load_results(BENCHMARKS))
-    visualization.save_figure(cost_figure(load_results()), COST_FIGURE)
-    README.write_text(text)
+    results = load_results()
+    text = filled(README.read_text(), results, load_results(BENCHMARKS))
+    visualization.save_figure(cost_figure(results), COST_FIGURE)
+    for result in results:
+        if "contestants" in result:
+            visualization.save_figure(race_figure(result), race_figure_path(result))
+    files.write(README, text.encode())
 
 
 if __name__ == "__main__":
