@@ -119,7 +119,9 @@ def run(small=False):
         arguments=ARGUMENTS,
         threshold=threshold,
         border=BORDER,
-        protocol=results.PET_AGAINST_BACKGROUND.format(border=BORDER),
+        protocol=results.PET_AGAINST_BACKGROUND.format(
+            border=BORDER, threshold="chosen on validation"
+        ),
         settings={
             "model": "binary_unet",
             "encoder": "MobileNetV2, ImageNet weights",

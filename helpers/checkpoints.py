@@ -1,5 +1,6 @@
 """What a training leaves in its folder after each epoch, so that one that was killed goes on as if
-it had not been: bit for bit the same on a CPU.
+it had not been: bit for bit the same on a CPU with TensorFlow or JAX. (With PyTorch, Dropout draws
+from a random state that is not kept; on a GPU, no two trainings are the same.)
 
 - ``best.keras``: the network at its best epoch, or its last.
 - ``state.safetensors``: all else that the next epoch depends on, in one file: weights, optimizer
@@ -15,7 +16,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import time
 from pathlib import Path
 
@@ -27,6 +27,7 @@ import safetensors.numpy
 from helpers import files
 
 BEST, STATE, LOG = "best.keras", "state.safetensors", "log.csv"
+FINISHED = "finished.json"  # written by helpers.recipe
 _PARTIAL_BEST = f".best{files.PARTIAL}.keras"  # Keras insists on the suffix
 
 
@@ -93,7 +94,7 @@ class Checkpoints(keras.callbacks.Callback):
         *before, latest = self.history[self.monitor]
         if not self.keep_best or latest > max(before, default=-np.inf):
             self.model.save(self.folder / _PARTIAL_BEST)
-            os.replace(self.folder / _PARTIAL_BEST, self.folder / BEST)
+            files.put(self.folder / _PARTIAL_BEST, self.folder / BEST)
         files.write(self.folder / LOG, _table(self.history).encode())
         if self.identity is not None:
             known = {"history": self.history, "seconds": self.seconds, "identity": self.identity}
@@ -116,17 +117,18 @@ def read_state(folder, identity):
         of another training.
 
     Raises:
-        ValueError: the file is damaged, or a directory.
+        ValueError: the file is damaged.
+        OSError: it cannot be read.
     """
     path = Path(folder) / STATE
     if not path.exists():
         return None
+    content = path.read_bytes()
     try:
-        content = path.read_bytes()
         tensors = safetensors.numpy.load(content)
         length = int.from_bytes(content[:8], "little")
         known = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["known"])
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+    except (KeyError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"{path} is damaged ({error}), so the training cannot go on: delete it to train from "
             f"the start."
@@ -142,29 +144,33 @@ def load_best(model, folder, sha256=None):
         folder: path of the run folder.
         sha256: of the file, checked before it is read; None: not checked.
 
-    Returns:
-        str, the file's SHA-256.
-
     Raises:
         ValueError: no such file, another hash, or weights that do not fit.
+        PermissionError: it must not be read.
     """
     path = Path(folder) / BEST
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if sha256 not in (None, found):
+        if sha256 not in (None, hash_of_best(folder)):
             raise ValueError("its SHA-256 is not the one noted when it was written")
         model.load_weights(path)
+    except PermissionError:
+        raise
     except Exception as error:  # Keras's own: of many kinds
         raise ValueError(
             f"{path} is missing or damaged ({error}): delete its folder to train again."
         ) from error
-    return found
+
+
+def hash_of_best(folder):
+    """The SHA-256 of ``best.keras``, a str."""
+    return hashlib.sha256((Path(folder) / BEST).read_bytes()).hexdigest()
 
 
 def remove_partial(folder):
     """Deletes what a kill in the middle of a write has left in a folder."""
-    for path in Path(folder).glob(f".*{files.PARTIAL}*"):
-        path.unlink()
+    for path in Path(folder).iterdir():
+        if files.is_partial(path.name):
+            path.unlink()
 
 
 def _variables(model):  # ``variables``, unlike ``weights``, holds the random states of Dropout too

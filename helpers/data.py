@@ -442,8 +442,9 @@ def _builder(full_name, data_dir):
     """TFDS's builder of that version. (``tfds.builder`` takes what lies in the folder, of whatever
     version it says it is.)"""
     name, version = full_name.split(":")
+    kind = tfds.builder_cls(name)
     try:
-        return tfds.builder_cls(name)(version=version, data_dir=data_dir)
+        return kind(version=version, data_dir=data_dir)
     except Exception as error:  # of many kinds: TFDS's, protobuf's, Python's
         root = Path(data_dir or tfds.core.constants.DATA_DIR)
         raise RuntimeError(_not_whole(root / name / version, error)) from error

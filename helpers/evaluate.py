@@ -113,10 +113,15 @@ def main():
         )
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(str(error))
-    three = threshold is None
+    if threshold is None:
+        protocol = results.PIXELS
+    else:
+        trained = {"border": "whoever trained it chose", "threshold": threshold}
+        protocol = results.PET_AGAINST_BACKGROUND.format(**trained)
+    limit = f" --limit {options.limit}" if options.limit else ""
     told = results.result(
         report.report(counts, pets),
-        protocol=results.PIXELS if three else results.PET_AGAINST_BACKGROUND,
+        protocol=protocol,
         images=len(counts.files),
         input_size=model.input_shape[1],
         data_source=data.describe(pets, options.split, options.limit),
@@ -124,7 +129,7 @@ def main():
         seed=None,
         threshold=threshold,
         evaluation_seconds=round(time.monotonic() - began),
-        command=f"python -m helpers.evaluate {options.source} --split {options.split}",
+        command=f"python -m helpers.evaluate {options.source} --split {options.split}{limit}",
     )
     print(f"{options.source} on {told['data_source']}, at {told['input_size']} px")
     print(table(told))

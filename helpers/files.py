@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-PARTIAL = ".partial"  # ends the name of a file that is being written
+PARTIAL = ".partial"  # in the name, behind a dot in front, of a file that is being written
 
 
 def write(path, content):
@@ -24,10 +24,8 @@ def write(path, content):
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # or a machine that dies may keep the name, not the bytes
             os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            put(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
@@ -35,3 +33,15 @@ def write(path, content):
         raise OSError(
             f"{path} was not written ({error}): free some space, or write to another folder."
         ) from error
+
+
+def put(temporary, path):
+    """Gives a file that is whole the name of another one, which it replaces."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())  # else a machine that dies may keep the name and not the bytes
+    os.replace(temporary, path)
+
+
+def is_partial(name):
+    """Whether a file of that name was left by a write that was killed."""
+    return name.startswith(".") and PARTIAL in name

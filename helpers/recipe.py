@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,6 @@ from helpers import checkpoints, data, evaluation, report, results, run_mode, tr
 from helpers.augmentation import augment
 from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
 from helpers.models import train_encoder
-
-FINISHED = "finished.json"
 
 
 class Stage(NamedTuple):
@@ -62,8 +61,9 @@ def train(
 
     Called again with the same arguments, a training that was killed goes on where it was, see
     ``training.fit``, and one that is finished is loaded, not trained again. The same means:
-    network, start, data, loss, seed and stages up to there. A change of the code goes unnoticed:
-    delete the run folder then.
+    network and its weights at the start, data, augmentation (by its name), loss, ``keep_best``,
+    backend, seed and stages up to there. A change of the code goes unnoticed: delete the run
+    folder then.
 
     Args:
         build: function of an image size that returns a Keras model with logits of three classes,
@@ -109,23 +109,26 @@ def train(
             train_encoder(model, stage.train_encoder)
         folder = Path(run_dir) / f"stage_{number}"
         identity = {
-            "network": hashlib.sha256(model.to_json().encode()).hexdigest(),
+            "network": _hash_of_graph(model),
             "start": _hash_of_weights(model),
             "data": [pets.name, limit, files, border],
-            "augmentation": augmentation.__name__,
-            "loss": loss.name,
+            "augmentation": augmentation and augmentation.__qualname__,
+            "loss": keras.losses.serialize(loss),
             "keep_best": keep_best,
             "backend": keras.backend.backend(),
             "seed": seed,
             "stages": [list(stage) for stage in stages[:number]],
         }
-        finished = _load(folder / FINISHED) if resume else {}
+        identity = json.loads(json.dumps(identity))  # as it comes back from a file
+        finished = _load(folder / checkpoints.FINISHED) if resume else {}
         if finished.get("identity") == identity:
             if verbose:
                 print(f"Already trained, in {folder}: delete that folder to train it again")
             checkpoints.load_best(model, folder, finished["best"])
             _append(history, finished["history"])
             continue
+        if verbose and finished:
+            print(f"Replaces another training, in {folder}")
         began = clock()
         held_out = data.load_split(pets, "validation", stage.size, tenth, files["validation"])
         held_out = data.evaluation_batches(held_out, stage.batch_size)
@@ -154,9 +157,9 @@ def train(
             began=began,
             verbose=verbose,
         )
-        best = checkpoints.load_best(model, folder)
+        best = checkpoints.hash_of_best(folder)
         note = {"identity": identity, "history": part, "best": best}
-        results.write_result(folder / FINISHED, note)
+        results.write_result(folder / checkpoints.FINISHED, note)
         (folder / checkpoints.STATE).unlink(missing_ok=True)  # twice the weights, of no more use
         _append(history, part)
     return model, history
@@ -261,6 +264,12 @@ def _epochs(examples, batch_size, seed, augmentation, border):
     return batches
 
 
+def _hash_of_graph(model):
+    # Layers that Keras names by itself get another number in each build.
+    graph = re.sub(r'_\d+"', '"', model.to_json())
+    return hashlib.sha256(graph.encode()).hexdigest()
+
+
 def _hash_of_weights(model):
     digest = hashlib.sha256()
     for weight in model.get_weights():
@@ -274,4 +283,7 @@ def _append(history, part):
 
 
 def _load(path):
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete its folder.") from error

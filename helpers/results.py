@@ -20,8 +20,7 @@ PIXELS = (
 PET_AGAINST_BACKGROUND = (
     "Pet against background; trained with the border as {border}, scored under each border rule, "
     "at the network's input size; masks resized by nearest neighbour; pooled over the split "
-    "unless it says per image; threshold chosen on validation; 95 % bootstrap intervals over "
-    "images."
+    "unless it says per image; threshold {threshold}; 95 % bootstrap intervals over images."
 )
 
 
@@ -49,7 +48,8 @@ def result(scores, *, protocol, images, input_size, data_source, settings, seed,
 
 
 def environment():
-    """Where and when a result was obtained: versions, Keras's backend, device, date."""
+    """Where and when a result was obtained: versions, Keras's backend, device, date. Those of the
+    process that writes it: a training that went on elsewhere began with others."""
     return {
         "versions": {
             "python": platform.python_version(),

@@ -11,7 +11,7 @@ import tensorflow as tf
 from helpers import checkpoints, evaluation, files, run_mode
 
 # What a run folder may hold: fit's own files, and the note that helpers.recipe adds.
-RUN_FILES = (checkpoints.BEST, checkpoints.STATE, checkpoints.LOG, "finished.json")
+RUN_FILES = (checkpoints.BEST, checkpoints.STATE, checkpoints.LOG, checkpoints.FINISHED)
 
 
 def set_precision():
@@ -63,10 +63,10 @@ def fit(
 
     With an identity, a training that was killed goes on behind its last whole epoch when it is
     called again, and ends as if it had not been: the same weights and history, bit for bit on a
-    CPU. (On a GPU, no two runs are: some of its sums depend on the order of threads.) Called again
-    after its end, it trains no more. That takes a ``train`` that gives each epoch the same batches
-    every time, as ``data.training_batches`` does after the same ``run_mode.set_seed``. Callbacks
-    with a memory of their own lose it.
+    CPU, see ``helpers.checkpoints``. (On a GPU, no two runs are: some of its sums depend on the
+    order of threads.) Called again after its end, it trains no more. That takes a ``train`` that
+    gives each epoch the same batches every time, as ``data.training_batches`` does after the same
+    ``run_mode.set_seed``. Callbacks with a memory of their own lose it.
 
     Args:
         model: a Keras model that gives logits.
@@ -100,6 +100,15 @@ def fit(
             its state is damaged.
         OSError: ``run_dir`` cannot be written to.
     """
+    state = None if identity is None else checkpoints.read_state(run_dir, identity)
+    run_dir = Path(run_dir)
+    if state is None:
+        if verbose and (run_dir / checkpoints.STATE).exists():
+            print(f"Replaces another training, in {run_dir}")
+        _make_fresh(run_dir)
+    else:
+        checkpoints.remove_partial(run_dir)
+        checkpoints.load_best(model, run_dir)  # damaged, it is told now and not after hours
     steps = len(train(tf.constant(0, tf.int64)))
     compile_model(
         model,
@@ -109,9 +118,6 @@ def fit(
         learning_rate=learning_rate,
         jit_compile=jit_compile,
     )
-    state = None if identity is None else checkpoints.read_state(run_dir, identity)
-    run_dir = _fresh_folder(run_dir) if state is None else Path(run_dir)
-    checkpoints.remove_partial(run_dir)
     keeper = checkpoints.Checkpoints(
         run_dir,
         f"val_{metric.name}",
@@ -125,16 +131,17 @@ def fit(
     done = keeper.epochs
     if done and verbose:
         print(f"Goes on after epoch {done} of {epochs}, in {run_dir}")
-    model.fit(
-        tf.data.Dataset.range(done, epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
-        validation_data=validation,
-        initial_epoch=epochs if keeper.patience_is_over else done,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        shuffle=False,  # the dataset does that itself
-        verbose=verbose,
-        callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
-    )
+    if done < epochs and not keeper.patience_is_over:
+        model.fit(
+            tf.data.Dataset.range(done, epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
+            validation_data=validation,
+            initial_epoch=done,
+            epochs=epochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the dataset does that itself
+            verbose=verbose,
+            callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
+        )
     checkpoints.load_best(model, run_dir)
     return {**keeper.history, "seconds": [round(keeper.seconds)]}
 
@@ -182,14 +189,13 @@ class ShowPredictions(keras.callbacks.Callback):
         plt.close(figure)  # else the cell would show it once more
 
 
-def _fresh_folder(path):
-    path = Path(path)
+def _make_fresh(path):
     try:
         entries = sorted(path.iterdir()) if path.is_dir() else []
         foreign = [
             entry.name
             for entry in entries
-            if entry.name not in RUN_FILES and files.PARTIAL not in entry.name
+            if entry.name not in RUN_FILES and not files.is_partial(entry.name)
         ]
         if foreign:
             raise ValueError(
@@ -201,7 +207,6 @@ def _fresh_folder(path):
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"Cannot make the run folder {str(path)!r} afresh: {error}") from error
-    return path
 
 
 def _has_tensor_cores():

@@ -47,14 +47,14 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
     tensors = {}
     for variable in model.weights:
         value = np.asarray(variable, np.float32)
+        if not np.abs(value).max() <= np.finfo(np.float16).max:  # NaN too
+            raise ValueError(f"{variable.path} is not finite, or does not fit into float16.")
         if bits == 8 and value.ndim > 1:
             scale = np.abs(value).max(axis=tuple(range(value.ndim - 1))) / 127
             scale = np.maximum(scale, 1e-7).astype(np.float32)
             tensors[variable.path] = np.round(value / scale).astype(np.int8)
             tensors[variable.path + SCALE] = scale
             continue
-        if not np.abs(value).max() <= np.finfo(np.float16).max:  # NaN too
-            raise ValueError(f"{variable.path} is not finite, or does not fit into float16.")
         tensors[variable.path] = value.astype(np.float16)
     config = {"network": network, "arguments": arguments, "threshold": threshold}
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})

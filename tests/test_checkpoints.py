@@ -132,9 +132,8 @@ def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
     killed, same_names = life(tmp_path / "killed")
     assert same_names == names and len(killed) == len(whole)
     assert all(map(np.array_equal, killed, whole))
-    for name in (checkpoints.LOG, checkpoints.STATE):
-        known = [(tmp_path / run / name).read_bytes() for run in ("whole", "killed")]
-        assert name == checkpoints.STATE or known[0] == known[1]
+    logs = [(tmp_path / run / checkpoints.LOG).read_text() for run in ("whole", "killed")]
+    assert logs[0] == logs[1]
     assert not list((tmp_path / "killed").glob(f".*{files.PARTIAL}*"))
 
 
@@ -185,6 +184,20 @@ def test_another_identity_or_none_begins_anew(finished):
         train(finished, epochs=2)
 
 
+def test_damaged_best_weights_are_told_before_the_training_goes_on(finished):
+    (finished / checkpoints.BEST).write_bytes(b"cut")
+    steps = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(1))
+    with pytest.raises(ValueError, match=r"best\.keras is missing or damaged"):
+        train(finished, [count], epochs=4, learning_rate=1e-9)
+    assert not steps
+
+
+def test_another_training_is_not_replaced_without_a_word(finished, capsys):
+    train(finished, epochs=1, identity="another one", verbose=2)
+    assert f"Replaces another training, in {finished}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("content", [b"", b"no state", None], ids=["empty", "text", "cut"])
 def test_a_damaged_state_is_explained(finished, content):
     path = finished / checkpoints.STATE
@@ -195,7 +208,8 @@ def test_a_damaged_state_is_explained(finished, content):
 
 def test_best_weights_that_are_not_those_that_were_written_are_explained(finished):
     model = network()
-    noted = checkpoints.load_best(model, finished)
+    noted = checkpoints.hash_of_best(finished)
+    checkpoints.load_best(model, finished, noted)
     with pytest.raises(ValueError, match=r"best\.keras is missing or damaged .*SHA-256 is not"):
         checkpoints.load_best(model, finished, "0" * 64)
     path = finished / checkpoints.BEST

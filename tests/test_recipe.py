@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import data, dice, recipe, training, unet_from_scratch
+from helpers.albumentations_augmentation import albumentations_augment
 from helpers.models import mobilenetv2_unet, unet
 from helpers.recipe import Stage
 
@@ -132,6 +133,7 @@ def test_loss_and_callbacks_are_handed_on(train, fits):
         {"seed": 8},
         {"loss": dice.DiceLoss()},
         {"limit": 11},
+        {"augmentation": albumentations_augment},
         {"stages": (Stage(16, 2, 4, 2e-2), STAGES[1])},
         {"build": functools.partial(unet, classes=data.CLASSES, width=3, depth=1)},
     ],
@@ -144,6 +146,24 @@ def test_what_was_trained_otherwise_is_trained_anew(train, fits, changed):
     assert not fits
     train(**changed)
     assert len(fits) == 2
+
+
+def test_a_layer_that_keras_names_by_itself_is_the_same_in_each_build(train, fits):
+    def build(size):
+        options = {"alpha": 0.35, "weights": None, "widths": (8, 6, 4, 2), "decoder": "pix2pix"}
+        return mobilenetv2_unet(size, data.CLASSES, **options)
+
+    stages = [Stage(32, 1, 4, 1e-3)]
+    train(build, stages)
+    train(build, stages)
+    assert len(fits) == 1
+
+
+def test_a_damaged_note_is_explained(train, fits, tmp_path):
+    train()
+    (tmp_path / "run/stage_1/finished.json").write_text("")
+    with pytest.raises(ValueError, match=r"finished\.json is damaged .*delete its folder"):
+        train()
 
 
 def test_without_resume_everything_is_trained_anew(train, fits):

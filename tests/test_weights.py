@@ -83,12 +83,15 @@ def test_an_unknown_network_is_not_built(model, path):
         weights.load(path)
 
 
-def test_what_does_not_fit_into_float16_is_not_written(path):
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("place", [0, -1], ids=["kernel", "bias"])
+def test_what_does_not_fit_into_float16_is_not_written(path, bits, place):
     model = models.unet(**ARGUMENTS)
     for bad in (1e6, np.nan):
-        model.weights[-1].assign(np.full(3, bad))
+        weight = model.weights[place]
+        weight.assign(np.full(weight.shape, bad))
         with pytest.raises(ValueError, match="does not fit into float16"):
-            weights.save(model, path, "unet", ARGUMENTS)
+            weights.save(model, path, "unet", ARGUMENTS, bits=bits)
     assert not path.exists()
 
 
