@@ -142,7 +142,7 @@ def fit(
             verbose=verbose,
             callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
         )
-    checkpoints.load_best(model, run_dir)
+        checkpoints.load_best(model, run_dir)
     return {**keeper.history, "seconds": [round(keeper.seconds)]}
 
 
