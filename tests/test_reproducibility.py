@@ -68,7 +68,15 @@ def results(path):
             yield from cell.outputs
 
 
-def test_a_second_run_prints_the_same(copies):
+def figures(path):
+    """The notebook's figures as thumbnails."""
+    for out in results(path):
+        if encoded := out.get("data", {}).get("image/png"):
+            image = PIL.Image.open(io.BytesIO(base64.b64decode(encoded)))
+            yield image.convert("RGB").resize(THUMBNAIL, PIL.Image.Resampling.BOX)
+
+
+def test_a_second_run_prints_and_draws_the_same(copies):
     first, second = (
         [out.get("text") or out.get("data", {}).get("text/plain") for out in results(copy)]
         for copy in copies
@@ -76,14 +84,9 @@ def test_a_second_run_prints_the_same(copies):
     assert first and len(first) == len(second)
     for text, same in zip(first, second):
         assert TIMES.sub("", text) == TIMES.sub("", same)
-
-
-def figures(path):
-    """The notebook's figures as thumbnails."""
-    for out in results(path):
-        if encoded := out.get("data", {}).get("image/png"):
-            image = PIL.Image.open(io.BytesIO(base64.b64decode(encoded)))
-            yield image.convert("RGB").resize(THUMBNAIL, PIL.Image.Resampling.BOX)
+    drawn, again = (list(map(np.asarray, figures(copy))) for copy in copies)
+    differ = [n for n, pair in enumerate(zip(drawn, again), 1) if not np.array_equal(*pair)]
+    assert len(drawn) == len(again) and not differ, f"Figures that differ: {differ}"
 
 
 def test_the_figures_are_those_of_the_references(name, copies, tmp_path):
