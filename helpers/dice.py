@@ -17,6 +17,7 @@ Written in ``keras.ops``: runs on TensorFlow, JAX and PyTorch.
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 SMOOTH = 1.0  # one pixel: far below any region that matters, enough to keep 0/0 away
@@ -47,6 +48,20 @@ def dice_coefficient(y_true, y_pred, classes):
     truth, prediction = _one_hot(y_true, classes), _one_hot(y_pred, classes)
     shared, total = _overlap(truth, prediction)
     return ops.where(total > 0, 2.0 * shared / ops.maximum(total, 1.0), 1.0)
+
+
+def dice_from_counts(shared, total):
+    """Dice from counted pixels; 1 where there were none.
+
+    Args:
+        shared: (...) numbers, |A and B|.
+        total: (...) numbers, |A| + |B|.
+
+    Returns:
+        (...) float64, 0..1.
+    """
+    shared, total = np.asarray(shared, np.float64), np.asarray(total, np.float64)
+    return np.where(total > 0, 2 * shared / np.where(total > 0, total, 1), 1.0)
 
 
 def soft_dice(y_true, logits, weights=None):

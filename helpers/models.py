@@ -10,7 +10,7 @@ import warnings
 import keras
 from keras import layers
 
-from helpers import network, run_mode
+from helpers import downloads, run_mode
 
 # Keras's default of 0.99 needs hundreds of steps before the running averages that evaluation
 # uses have caught up; a short training then looks broken although its loss is fine.
@@ -247,7 +247,7 @@ def _check_imagenet_weights(input_size, alpha):
     rows = height if height == width and height in (96, 128, 160, 192, 224) else 224
     name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{rows}_no_top.h5"
     path = run_mode.keras_home() / "models" / name
-    if not path.exists() and not network.answers(WEIGHTS_URL + name):
+    if not path.exists() and not downloads.host_answers(WEIGHTS_URL + name):
         raise FileNotFoundError(
             f"The ImageNet weights are not in {path} and their host does not answer. Put "
             f"{WEIGHTS_URL}{name} there and run again: no network is needed then. Or pass "

@@ -4,8 +4,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers import data, synthetic_pets, training
-
 
 @pytest.fixture(autouse=True)
 def figures_closed():
@@ -15,18 +13,23 @@ def figures_closed():
 
 
 @pytest.fixture(scope="session")
-def drawn_pets(tmp_path_factory):
-    """A few drawn pets, prepared once: 18 to train on, 2 to validate, 5 to test."""
+def synthetic_dataset(tmp_path_factory):
+    """A few synthetic pets, prepared once: 18 to train on, 2 to validate, 5 to test."""
+    from helpers.datasets import oxford_pets
+    from helpers.datasets.synthetic_pets import builder
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic_pets, "SPLIT_SIZES", {"train": 20, "test": 5})
+        patch.setattr(builder, "SPLIT_SIZES", {"train": 20, "test": 5})
         patch.setenv("PETS_DATA", "synthetic")
-        return data.open_pets(tmp_path_factory.mktemp("drawn_pets"))
+        return oxford_pets.open_pets(tmp_path_factory.mktemp("synthetic_pets"))
 
 
 @pytest.fixture
 def fits(monkeypatch):
     """Stands in for training.fit, whose compilation takes most of a short training's time: moves
     each trainable weight by what the batches hold. Keeps the weights before and the arguments."""
+    from helpers import training
+
     calls = []
 
     def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
-from helpers import synthetic_pets
+from helpers.datasets.synthetic_pets import builder as synthetic_pets
 from helpers.synthetic_pets import BORDER_RADIUS, BREEDS, SyntheticPets, draw_pet, example
 
 REPOSITORY = pathlib.Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import requests
 PATIENCE = 4.0  # seconds until a host that does not answer counts as unreachable
 
 
-def answers(url):
+def host_answers(url):
     """True where a HEAD request for the URL succeeds within ``PATIENCE`` seconds.
 
     It runs in a thread, because the look-up of a name has no time-out of its own.
