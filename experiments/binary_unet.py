@@ -1,14 +1,14 @@
 """The recipe of the binary pipeline: pet against background, on MobileNetV2.
 
-    python -m helpers.binary_unet                  all training images
-    python -m helpers.binary_unet --small-subset   100 training and 20 validation images
+    python -m experiments.binary_unet                  all training images
+    python -m experiments.binary_unet --small-subset   100 training and 20 validation images
 
-trains it on Oxford-IIIT Pet and writes ``results/binary_unet.json`` or
-``results/binary_small_subset.json``, and the weights under ``weights/``. With ``--files``, prints
-which images the small subset has and stops. A run that broke off goes on when it is started again.
+trains it on Oxford-IIIT Pet and writes ``binary_unet.json`` or ``binary_small_subset.json`` under
+``experiments/results``, and the weights under ``experiments/weights``. With ``--files``, prints
+which images the small subset has and stops. A run that was killed resumes when it is started again.
 
 With all images, the network is first trained on the three classes, as by ``python -m
-helpers.mobilenetv2_unet --size 256`` and in the same folder: if that has been run, it is not
+experiments.mobilenetv2_unet --size 256`` and in the same folder: if that has been run, it is not
 trained again. The small subset starts from ImageNet's weights alone.
 """
 
@@ -16,10 +16,13 @@ import argparse
 
 import numpy as np
 
-from helpers import data, evaluation, mobilenetv2_unet, models, recipe, results, training
+from experiments import mobilenetv2_unet, publish, recipe
+from experiments.mobilenetv2_unet import FIRST_TRAINED
+from helpers import datasets, evaluation, models, pipeline, training, weights
 from helpers.albumentations_augmentation import albumentations_augment
-from helpers.mobilenetv2_unet import FIRST_TRAINED
-from helpers.recipe import Stage
+from helpers.classes import PETS
+from helpers.datasets import oxford_pets
+from helpers.training import Run, Stage
 
 THREE_CLASSES = mobilenetv2_unet.STAGES[256]
 STAGES = (Stage(256, 3, 16, 1e-4, train_encoder=FIRST_TRAINED),)
@@ -61,107 +64,113 @@ def from_three_classes(model):
 
 
 def small_subset(pets):
-    """The files of the small subset, spread over the breeds: {"train": 100 names, "validation":
-    20 names}. Both come from the training split."""
-    return {split: data.spread(pets, split, count) for split, count in SMALL.items()}
+    """The part of the data set with 100 training and 20 validation images, spread evenly over the
+    breeds. Both come from the official training split."""
+    parts = {
+        split: datasets.stratified_subset(pets, split, count) for split, count in SMALL.items()
+    }
+    return datasets.subset(pets, **parts)
 
 
-def choose_threshold(model, batches, border=BORDER):
-    """The threshold of ``THRESHOLDS`` with the best pooled Dice, and the Dice of each."""
-    dice = evaluation.threshold_curve(model, batches, THRESHOLDS, border)
+def choose_threshold(model, dataset, border=BORDER):
+    """The threshold of ``THRESHOLDS`` with the best pooled Dice on validation, and the Dice of
+    each."""
+    size = model.input_shape[1:3]
+    batches = pipeline.labelled_batches(dataset, "validation", size, 32, own_masks=False)
+    dice = evaluation.threshold_curve(model, batches, THRESHOLDS, dataset.labelling, border)
     return THRESHOLDS[int(np.argmax(dice))], dice
+
+
+def train(pets, small):
+    """Trains on all images or, from a ``small_subset``, on few.
+
+    Returns:
+        model with one logit; history of its stages; seconds of all training.
+    """
+    start, before = None, {"seconds": []}
+    if not small:
+        three = recipe.train(mobilenetv2_unet.build, pets, THREE_CLASSES, mobilenetv2_unet.RUN)
+        start, before = from_three_classes(three[0]), three[1]
+    # 20 images cannot tell one epoch from the next
+    run = Run(f"runs/{name(small)}", SEED, keep_best=not small)
+    model, history = recipe.train(
+        build,
+        pets,
+        SMALL_STAGES if small else STAGES,
+        run,
+        border=BORDER,
+        augmentation=albumentations_augment,
+        start=start,
+    )
+    return model, history, sum(before["seconds"] + history["seconds"])
+
+
+def name(small):
+    """Of the result's and the weights' files."""
+    return "binary_small_subset" if small else "binary_unet"
 
 
 def run(small=False):
     """Trains, chooses the threshold on validation, reports the test split once, and writes the
-    result; returns what was written, see ``recipe.publish``."""
-    pets = data.open_pets()
+    result; returns what was written, see ``publish.publish``."""
+    publish.check_writable(name(small))
+    pets = oxford_pets.open_pets()
     precision = training.set_precision()
-    name = "binary_small_subset" if small else "binary_unet"
-    three_classes, stages = ((), SMALL_STAGES) if small else (THREE_CLASSES, STAGES)
-    files = small_subset(pets) if small else {"train": None, "validation": None}
-    start, before = None, {"seconds": []}
-    if three_classes:
-        start, before = recipe.train(
-            mobilenetv2_unet.build,
-            pets,
-            three_classes,
-            seed=SEED,
-            run_dir=mobilenetv2_unet.RUN_DIR,
-        )
-        start = from_three_classes(start)
-    model, history = recipe.train(
-        build,
-        pets,
-        stages,
-        seed=SEED,
-        run_dir=f"runs/{name}",
-        border=BORDER,
-        augmentation=albumentations_augment,
-        files=files,
-        start=start,
-        keep_best=not small,  # 20 images cannot tell one epoch from the next
-    )
-    size = model.input_shape[1]
-
-    def batches(split, files=None):
-        return data.evaluation_batches(data.load_split(pets, split, size, files=files), 32)
-
-    held_out = batches("validation", files["validation"])
-    threshold, dice = choose_threshold(model, held_out)
-    validation = evaluation.binary_matrices(model, held_out, threshold)
-    twenty = batches("validation", small_subset(pets)["validation"])
-    values = recipe.publish(
-        name,
-        model,
-        pets,
-        network="mobilenetv2_unet",
-        arguments=ARGUMENTS,
-        threshold=threshold,
-        border=BORDER,
-        protocol=results.PET_AGAINST_BACKGROUND.format(
-            border=BORDER, threshold="chosen on validation"
+    few = small_subset(pets)
+    trained_on = few if small else pets
+    model, history, seconds = train(trained_on, small)
+    threshold, dice = choose_threshold(model, trained_on)
+    validation = recipe.evaluate(model, trained_on, "validation", threshold)
+    twenty = recipe.evaluate(model, few, "validation", threshold)
+    first, second, _ = PETS.names
+    values = {
+        "border": BORDER,
+        "protocol": publish.BINARY.format(
+            first=first.capitalize(),
+            second=second,
+            border=BORDER,
+            threshold="chosen on validation",
         ),
-        settings={
+        "settings": {
             "model": "binary_unet",
             "encoder": "MobileNetV2, ImageNet weights",
-            "training_images": len(files["train"] or []) or data.count_examples(pets, "train"),
-            "three_class_stages": [stage._asdict() for stage in three_classes],
-            "stages": [stage._asdict() for stage in stages],
+            "training_images": datasets.count_examples(trained_on, "train"),
+            "three_class_stages": [] if small else [stage._asdict() for stage in THREE_CLASSES],
+            "stages": [stage._asdict() for stage in (SMALL_STAGES if small else STAGES)],
             "loss": "binary cross-entropy + Dice",
-            "optimizer": "AdamW, weight decay 1e-4, cosine schedule per stage",
+            "optimizer": publish.OPTIMIZER,
             "augmentation": "Albumentations",
             "precision": precision,
             "checkpoint": "last epoch" if small else "best validation Dice of each stage",
         },
-        seed=SEED,
-        train_seconds=sum(before["seconds"] + history["seconds"]),
-        validation={
-            "data_source": data.describe(pets, "validation", len(validation)),
-            **evaluation.binary_scores(validation, BORDER),
+        "seed": SEED,
+        "train_seconds": seconds,
+        "validation": {
+            "data_source": datasets.describe(trained_on, "validation"),
+            **evaluation.binary_scores(validation, PETS.border_rules[BORDER]),
             "dice_by_threshold": dict(zip(map(str, THRESHOLDS), np.round(dice, 4).tolist())),
-            "matrices_of_small_subset": evaluation.binary_matrices(
-                model, twenty, threshold
-            ).tolist(),
+            "matrices_of_small_subset": twenty.tolist(),
             "dice_by_epoch": [round(value, 4) for value in history["val_dice"]],
         },
-        command="python -m helpers.binary_unet" + " --small-subset" * small,
-    )
-    scores = values["binary_scores"][BORDER]
+        "command": "python -m experiments.binary_unet" + " --small-subset" * small,
+    }
+    network = weights.Network(model, PETS, threshold, "mobilenetv2_unet", ARGUMENTS)
+    result = publish.publish(name(small), network, pets, values)
+    scores = result["binary_scores"][BORDER]
     print(
-        f"{values['data_source']}, border as {BORDER}: Dice {scores['dice']:.4f}, IoU "
+        f"{result['data_source']}, border as {BORDER}: Dice {scores['dice']:.4f}, IoU "
         f"{scores['iou']:.4f}, pixel accuracy {scores['pixel_accuracy']:.4f}"
     )
-    return values
+    return result
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m helpers.binary_unet")
+    parser = argparse.ArgumentParser(prog="python -m experiments.binary_unet")
     parser.add_argument("--small-subset", action="store_true", help="100 training images")
     parser.add_argument("--files", action="store_true", help="print the small subset's files")
     options = parser.parse_args()
     if options.files:
-        for split, names in small_subset(data.open_pets()).items():
+        for split, names in small_subset(oxford_pets.open_pets()).parts.items():
             print(f"{split}:", *names, sep="\n  ")
     else:
         run(options.small_subset)

@@ -1,18 +1,19 @@
 """The recipe of the U-Net on MobileNetV2.
 
-    python -m helpers.mobilenetv2_unet --size 128
+    python -m experiments.mobilenetv2_unet --size 128
 
-trains it on Oxford-IIIT Pet and writes ``results/mobilenetv2_unet_128.json`` and
-``weights/mobilenetv2_unet_128.safetensors``; 256 likewise. A run that broke off goes on when it is
-started again. Both sizes train in one folder: the larger goes on behind the smaller. Notebook 02
-takes the same numbers.
+trains it on Oxford-IIIT Pet and writes ``experiments/results/mobilenetv2_unet_128.json`` and
+``experiments/weights/mobilenetv2_unet_128.safetensors``; 256 likewise. A run that was killed resumes
+when it is started again. Both sizes train in one folder: the larger continues from the smaller.
+Notebook 03 takes the same numbers.
 """
 
 import argparse
 
-from helpers import data, recipe
+from experiments import publish
+from helpers.classes import PETS
 from helpers.models import mobilenetv2_unet
-from helpers.recipe import Stage
+from helpers.training import Run, Stage
 
 # The decoder first, on the encoder as it is: one epoch of small steps at a high rate. It is so
 # short that augmentation would only slow it. Then the encoder too, at a smaller rate, but for its
@@ -25,9 +26,8 @@ AT_128 = (
 )
 # A large image costs four times as much, so only the last epochs see one.
 STAGES = {128: AT_128, 256: (*AT_128, Stage(256, 10, 16, 3e-4, train_encoder=FIRST_TRAINED))}
-ARGUMENTS = {"classes": data.CLASSES, "decoder": "light"}
-SEED = 42
-RUN_DIR = "runs/mobilenetv2_unet"
+ARGUMENTS = {"classes": len(PETS), "decoder": "light"}
+RUN = Run("runs/mobilenetv2_unet", seed=42)
 
 
 def build(size):
@@ -36,18 +36,16 @@ def build(size):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m helpers.mobilenetv2_unet")
+    parser = argparse.ArgumentParser(prog="python -m experiments.mobilenetv2_unet")
     parser.add_argument("--size", type=int, choices=STAGES, default=128, help="pixels")
     options = parser.parse_args()
-    recipe.run(
+    publish.train_and_publish(
         f"mobilenetv2_unet_{options.size}",
-        build,
         STAGES[options.size],
-        network="mobilenetv2_unet",
-        arguments=ARGUMENTS,
-        seed=SEED,
-        run_dir=RUN_DIR,
-        command=f"python -m helpers.mobilenetv2_unet --size {options.size}",
+        "mobilenetv2_unet",
+        ARGUMENTS,
+        command=f"python -m experiments.mobilenetv2_unet --size {options.size}",
+        run=RUN,
     )
 
 

@@ -1,55 +1,151 @@
-"""A run's numbers with their protocol, and the files they are kept in."""
+"""Keeps what a training gave: the weights, and their scores on the test split with the protocol."""
 
 import datetime
-import json
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import keras
 
-from helpers import CLASS_NAMES, files, run_mode
+from experiments import recipe, report
+from helpers import datasets, evaluation, files, models, pipeline, run_mode, training, weights
+from helpers.datasets import oxford_pets
 
+RESULTS = Path("experiments/results")
+OPTIMIZER = "AdamW, weight decay 1e-4, cosine schedule per stage"
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
-
-
-PIXELS = (
+ALL_CLASSES = (
     "Every pixel of every image counts once, border included as a class of its own, at the "
     "network's input size; masks resized by nearest neighbour; scores pooled over the split "
     "unless it says per image; 95 % bootstrap intervals over images."
 )
-PET_AGAINST_BACKGROUND = (
-    "Pet against background; trained with the border as {border}, scored under each border rule, "
+BINARY = (
+    "{first} against {second}; trained with the border as {border}, scored under each border rule, "
     "at the network's input size; masks resized by nearest neighbour; pooled over the split "
     "unless it says per image; threshold {threshold}; 95 % bootstrap intervals over images."
 )
 
 
-def result(scores, *, protocol, images, input_size, data_source, settings, seed, **more):
-    """A run's scores with the protocol beside them, ready for ``write_result``.
+def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16):
+    """Trains a network of three classes on all of Oxford-IIIT Pet and publishes what comes of it.
 
     Args:
-        scores: dict, such as ``report.report`` gives.
-        protocol: what the scores count, in words.
-        images, input_size, data_source, settings, seed: of the run.
-        more: what else belongs to it.
+        name, bits: as in ``publish``.
+        stages, run: as in ``recipe.train``.
+        builder, arguments: as in ``weights.Network``.
+        command: str, which command this is.
+
+    Returns:
+        dict: what was written.
     """
+    check_writable(name)
+    pets = oxford_pets.open_pets()
+    precision = training.set_precision()
+
+    def build(size):
+        return getattr(models, builder)(size, **arguments)
+
+    model, history = recipe.train(build, pets, stages, run)
+    validation = recipe.evaluate(model, pets, "validation").sum(axis=0)
+    values = {
+        "protocol": ALL_CLASSES,
+        "settings": {
+            "model": builder,
+            **arguments,
+            "stages": [stage._asdict() for stage in stages],
+            "loss": "cross-entropy + Dice",
+            "optimizer": OPTIMIZER,
+            "precision": precision,
+            "checkpoint": "best validation Dice of each stage",
+        },
+        "seed": run.seed,
+        "train_seconds": sum(history["seconds"]),
+        "validation": {
+            "data_source": datasets.describe(pets, "validation"),
+            **evaluation.scores(validation),
+            "mean_dice_by_epoch": [round(value, 4) for value in history["val_mean_dice"]],
+        },
+        "command": command,
+    }
+    network = weights.Network(model, pets.labelling, None, builder, arguments)
+    result = publish(name, network, pets, values, bits)
+    print(
+        f"{result['data_source']}: pixel accuracy {result['pixel_accuracy']:.4f}, "
+        f"mean IoU {result['mean_iou']:.4f} -> {RESULTS / name}.json"
+    )
+    return result
+
+
+def publish(name, network, dataset, values, bits=16):
+    """Writes a trained network to ``experiments/weights`` and its report on the test split to
+    ``experiments/results``. Scored are the weights as they are in the file, rounded.
+
+    Args:
+        name: of both files.
+        network: weights.Network, trained.
+        dataset: datasets.Dataset.
+        values: dict, what else belongs to the result: ``protocol``, ``settings`` (a dict), ``seed``,
+            ``command``, ...
+        bits: as in ``weights.save``.
+
+    Returns:
+        dict: what was written.
+    """
+    path = weights.FOLDER / f"{name}{weights.SUFFIX}"
+    file = weights.save(network, path, bits)
+    network = weights.load(path, file["sha256"])
+    settings = {**values["settings"], "parameters": network.model.count_params()}
+    result = {**scored(network, dataset, "test", progress=True), **values, "weights": file}
+    result["settings"] = settings
+    files.write_json(RESULTS / f"{name}.json", result)
+    return result
+
+
+def check_writable(name):
+    """Raises OSError where ``publish`` could not write, before hours of training."""
+    files.check_writable(weights.FOLDER / f"{name}{weights.SUFFIX}")
+    files.check_writable(RESULTS / f"{name}.json")
+
+
+def scored(network, dataset, split, progress=False):
+    """The report of a network on a split, with what it was obtained with.
+
+    Args:
+        network: weights.Network.
+        dataset: datasets.Dataset.
+        split: of which.
+        progress: draws Keras's progress bar.
+
+    Returns:
+        dict, ready for JSON.
+    """
+    began = time.monotonic()
+    size = network.model.input_shape[1:3]
+    batches = pipeline.labelled_batches(dataset, split, size, 32)
+    images = datasets.count_examples(dataset, split)
+    counts = evaluation.measure(
+        network.model,
+        batches,
+        dataset.labelling,
+        threshold=network.threshold or 0.5,
+        images=images if progress else None,
+    )
     return {
-        **scores,
-        "classes": list(CLASS_NAMES),
-        "protocol": protocol,
+        **report.report(counts, dataset),
+        "classes": list(dataset.labelling.names),
         "images": images,
-        "input_size": input_size,
-        "data_source": data_source,
-        "settings": settings,
-        "seed": seed,
+        "input_size": size[0] if size[0] == size[1] else list(size),
+        "data_source": datasets.describe(dataset, split),
+        "threshold": network.threshold,
+        "evaluation_seconds": round(time.monotonic() - began),
         **environment(),
-        **more,
     }
 
 
 def environment():
     """Where and when a result was obtained: versions, Keras's backend, device, date. Those of the
-    process that writes it: a training that went on elsewhere began with others."""
+    process that writes it: a training that was resumed elsewhere began with others."""
     return {
         "versions": {
             "python": platform.python_version(),
@@ -59,16 +155,6 @@ def environment():
         "device": run_mode.device_name(),
         "date": datetime.date.today().isoformat(),
     }
-
-
-def write_result(path, values):
-    """Writes a JSON file whole or not at all.
-
-    Raises:
-        OSError: the folder cannot be written to; an earlier file stays as it was.
-    """
-    content = json.dumps(values, indent=2, allow_nan=False) + "\n"
-    files.write(path, content.encode())
 
 
 def _version(package):

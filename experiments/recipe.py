@@ -1,289 +1,182 @@
-"""What the recipes behind results/ share: training in stages, and the report at the end."""
+"""Training in stages, as the recipes behind ``experiments/results`` do it."""
 
-import hashlib
 import json
-import re
-import time
+import uuid
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 
-from helpers import checkpoints, data, evaluation, report, results, run_mode, training, weights
+from experiments import identity
+from helpers import checkpoints, evaluation, files, pipeline, run_mode, training
 from helpers.augmentation import augment
-from helpers.dice import BinaryDice, CrossEntropyDiceLoss, MeanDice
+from helpers.classes import VOID
+from helpers.dice import BinaryDice, MeanDice
+from helpers.losses import CrossEntropyDiceLoss
 from helpers.models import train_encoder
 
-
-class Stage(NamedTuple):
-    """One part of a training: some epochs at one image size.
-
-    - ``learning_rate``: the peak of the stage's own schedule.
-    - ``jit_compile``: Keras's. On a CPU, XLA makes the U-Net from scratch a quarter faster at 128
-      pixels and a third slower at 64, and a pre-trained encoder slower at any size.
-    - ``augmented``: without, a training of a few epochs gets further; a long one learns its
-      images by heart.
-    - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
-    """
-
-    size: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    jit_compile: bool | str = "auto"
-    augmented: bool = True
-    train_encoder: bool | str = True
+FINISHED = "finished.json"
 
 
 def train(
-    build,
-    pets,
-    stages,
-    *,
-    seed,
-    run_dir,
-    loss=None,
-    border=None,
-    augmentation=augment,
-    limit=None,
-    files=None,
-    start=None,
-    keep_best=True,
-    resume=True,
-    callbacks=(),
-    clock=time.monotonic,
-    verbose=2,
+    build, dataset, stages, run, *, loss=None, augmentation=augment, border=None, start=None
 ):
     """Trains a network stage by stage; each starts from the best weights of the one before.
 
     A fully convolutional network has no weight that depends on the image size, so the stages may
     differ in size (progressive resizing).
 
-    Called again with the same arguments, a training that was killed goes on where it was, see
-    ``training.fit``, and one that is finished is loaded, not trained again. The same means:
-    network and its weights at the start, data, augmentation (by its name), loss, ``keep_best``,
-    backend, seed and stages up to there. A change of the code goes unnoticed: delete the run
-    folder then.
+    Called again with the same arguments, a training that was killed resumes, see ``training.fit``,
+    and one that is finished is loaded, not trained again. The same means: network and its weights at
+    the start, data, augmentation, loss, callbacks, ``keep_best``, backend, seed and stages up to
+    there, see ``experiments.identity``. Each training has a folder of its own in the run folder, so
+    none replaces another.
 
     Args:
-        build: function of an image size that returns a Keras model with logits of three classes,
-            or of one where ``border`` is given.
-        pets: from ``data.open_pets``.
-        stages: Stages, in order; the last one's size is the model's.
-        seed: of weights, order and augmentation.
-        run_dir: gets one folder a stage, as in ``training.fit``. On Colab, one on Google Drive
-            outlives the session.
+        build: function of an image size that returns a Keras model with logits of the data set's
+            classes, or with one where ``border`` is given.
+        dataset: datasets.Dataset; trains on its training split, validates on its validation split.
+        stages: training.Stages, in order; the last one's size is the model's.
+        run: training.Run.
         loss: a Keras loss on logits; None for cross-entropy plus Dice.
-        border: None for the three classes; for pet against background, what the border counts
-            as, see ``data.to_binary``.
-        augmentation: of the stages that are augmented, as in ``data.training_batches``.
-        limit: train on the first so many examples, validate on a tenth as many.
-        files: instead of a limit, {"train": [...], "validation": [...]}: train and validate on
-            these, see ``data.spread``.
+        augmentation: of the stages that are augmented, as in ``pipeline.training_batches``.
+        border: None for all classes; for the first against the second, what the border counts as,
+            see ``pipeline.to_binary``.
         start: a network like those of ``build``, whose weights the first stage starts from. None:
             from ``build``'s own.
-        keep_best: as in ``training.fit``.
-        resume: False trains anew, whatever lies in ``run_dir``.
-        callbacks: further Keras callbacks.
-        clock: function that gives the seconds since whenever; their difference is reported.
-        verbose: as in ``model.fit``.
 
     Returns:
         model: of the last stage, with the weights that were best on validation.
         history: dict of lists by epoch, all stages in a row, and ``seconds`` by stage.
     """
-    loss = CrossEntropyDiceLoss() if loss is None else loss
-    model, history = None, {"seconds": []}
-    tenth = limit and max(1, limit // 10)
-    files = files or {"train": None, "validation": None}
+    loss = default_loss(dataset.labelling) if loss is None else loss
+    model, history, before = start, {"seconds": []}, []
     for number, stage in enumerate(stages, start=1):
-        if verbose:
+        if run.verbose:
             print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
-        run_mode.set_seed(seed)  # each stage anew, so that a resumed run is the same run
+        run_mode.set_seed(run.seed)  # each stage anew, so that a resumed run is the same run
         previous, model = model, build(stage.size)
         if previous is not None:
             model.set_weights(previous.get_weights())
-        elif start is not None:
-            model.set_weights(start.get_weights())
         if stage.train_encoder is not True:
             train_encoder(model, stage.train_encoder)
-        folder = Path(run_dir) / f"stage_{number}"
-        identity = {
-            "network": _hash_of_graph(model),
-            "start": _hash_of_weights(model),
-            "data": [pets.name, limit, files, border],
-            "augmentation": augmentation and augmentation.__qualname__,
-            "loss": keras.losses.serialize(loss),
-            "keep_best": keep_best,
-            "backend": keras.backend.backend(),
-            "seed": seed,
-            "stages": [list(stage) for stage in stages[:number]],
-        }
-        identity = json.loads(json.dumps(identity))  # as it comes back from a file
-        finished = _load(folder / checkpoints.FINISHED) if resume else {}
-        if finished.get("identity") == identity:
-            if verbose:
-                print(f"Already trained, in {folder}: delete that folder to train it again")
-            checkpoints.load_best(model, folder, finished["best"])
-            _append(history, finished["history"])
-            continue
-        if verbose and finished:
-            print(f"Replaces another training, in {folder}")
-        began = clock()
-        held_out = data.load_split(pets, "validation", stage.size, tenth, files["validation"])
-        held_out = data.evaluation_batches(held_out, stage.batch_size)
-        if border is not None:
-            held_out = data.binary_batches(held_out, border)
-        part = training.fit(
-            model,
-            _epochs(
-                data.load_split(pets, "train", stage.size, limit, files["train"]),
-                stage.batch_size,
-                seed + number,
-                augmentation if stage.augmented else None,
-                border,
-            ),
-            held_out,
-            epochs=stage.epochs,
-            loss=loss,
-            metric=MeanDice(data.CLASSES) if border is None else BinaryDice(),
-            learning_rate=stage.learning_rate,
-            jit_compile=stage.jit_compile,
-            keep_best=keep_best,
-            run_dir=folder,
-            identity=identity if resume else None,
-            callbacks=callbacks,
-            clock=clock,
-            began=began,
-            verbose=verbose,
-        )
-        best = checkpoints.hash_of_best(folder)
-        note = {"identity": identity, "history": part, "best": best}
-        results.write_result(folder / checkpoints.FINISHED, note)
-        (folder / checkpoints.STATE).unlink(missing_ok=True)  # twice the weights, of no more use
-        _append(history, part)
+        before.append(stage)
+        what = (dataset, before, run, loss, augmentation, border)
+        folder, known = _folder(model, f"stage_{number}", *what)
+        with checkpoints.locked(folder):
+            if not run.resume:
+                _move_aside(folder)
+            part = _finished(model, folder, run)
+            if part is None:
+                part = _train_stage(model, dataset, number, stage, run, what[3:], folder)
+                _keep(model, folder, {"identity": known, "history": part})
+        for name, values in part.items():
+            history.setdefault(name, []).extend(values)
     return model, history
 
 
-def evaluate(model, pets, split, limit=None):
-    """The model's confusion matrix on a split, see ``evaluation.evaluate``."""
-    examples = data.load_split(pets, split, model.input_shape[1], limit)
-    return evaluation.evaluate(model, data.evaluation_batches(examples, 32), data.CLASSES)
+def evaluate(model, dataset, split, threshold=0.5):
+    """The model's confusion matrices on a split, (N, C, K), one an image; see
+    ``evaluation.measure``."""
+    size = model.input_shape[1:3]
+    batches = pipeline.labelled_batches(dataset, split, size, 32, own_masks=False)
+    counts = evaluation.measure(model, batches, dataset.labelling, threshold=threshold)
+    return counts.matrices
 
 
-def run(name, build, stages, *, network, arguments, seed, run_dir, command, bits=16):
-    """Trains on all of the data and publishes what comes of it.
+def default_loss(labelling):
+    """Cross-entropy plus Dice; pixels that count for nothing are ignored."""
+    return CrossEntropyDiceLoss(ignore=None if labelling.void is None else VOID)
 
-    Args:
-        name, network, arguments, bits, command: as in ``publish``.
-        build, stages, seed, run_dir: as in ``train``.
 
-    Returns:
-        dict: what was written, see ``publish``.
-    """
-    pets = data.open_pets()
-    precision = training.set_precision()
-    model, history = train(build, pets, stages, seed=seed, run_dir=run_dir)
-    values = publish(
-        name,
+def _train_stage(model, dataset, number, stage, run, told, folder):
+    loss, augmentation, border = told
+    labelling = dataset.labelling
+    ignore = None if labelling.void is None else VOID
+    metric = MeanDice(len(labelling), ignore=ignore) if border is None else BinaryDice()
+    keeper = checkpoints.Checkpoints(folder, f"val_{metric.name}", run.keep_best)
+    examples = pipeline.load_split(dataset, "train", stage.size)
+    held_out = pipeline.load_split(dataset, "validation", stage.size)
+
+    def targets(batches):
+        return batches if border is None else pipeline.binary_batches(batches, labelling, border)
+
+    def epochs(epoch):
+        changes = augmentation if stage.augmented else None
+        seed = run.seed + number
+        return targets(pipeline.training_batches(examples, stage.batch_size, seed, changes, epoch))
+
+    return training.fit(
         model,
-        pets,
-        network=network,
-        arguments=arguments,
-        bits=bits,
-        protocol=results.PIXELS,
-        settings={
-            "model": network,
-            **arguments,
-            "stages": [stage._asdict() for stage in stages],
-            "loss": "cross-entropy + Dice",
-            "optimizer": "AdamW, weight decay 1e-4, cosine schedule per stage",
-            "precision": precision,
-            "checkpoint": "best validation Dice of each stage",
-        },
-        seed=seed,
-        train_seconds=sum(history["seconds"]),
-        validation={
-            "data_source": data.describe(pets, "validation"),
-            **evaluation.scores(evaluate(model, pets, "validation")),
-            "mean_dice_by_epoch": [round(value, 4) for value in history["val_mean_dice"]],
-        },
-        command=command,
+        epochs,
+        targets(pipeline.evaluation_batches(held_out, stage.batch_size)),
+        stage=stage,
+        loss=loss,
+        metric=metric,
+        keeper=keeper,
+        run=run,
     )
-    print(
-        f"{values['data_source']}: pixel accuracy {values['pixel_accuracy']:.4f}, "
-        f"mean IoU {values['mean_iou']:.4f} -> results/{name}.json"
-    )
-    return values
 
 
-def publish(name, model, pets, *, network, arguments, settings, bits=16, threshold=None, **more):
-    """Keeps a trained network under ``weights/`` and its report on the test split under
-    ``results/``. Scored are the weights as they are in the file, rounded.
-
-    Args:
-        name: of both files.
-        model: trained.
-        pets: from ``data.open_pets``.
-        network, arguments, bits, threshold: as in ``weights.save``; arguments without the size.
-        settings: dict, of the training.
-        more: what else ``results.result`` takes.
-
-    Returns:
-        dict: what was written, see ``results.result``.
-    """
-    size = model.input_shape[1]
-    path = f"weights/{name}{weights.SUFFIX}"
-    whole = {"input_size": size, **arguments}
-    file = weights.save(model, path, network, whole, bits=bits, threshold=threshold)
-    model, threshold = weights.load(path, file["sha256"])
-    began = time.monotonic()
-    counts = evaluation.measure(model, pets, "test", threshold=threshold or 0.5, progress=True)
-    values = results.result(
-        report.report(counts, pets),
-        images=len(counts.files),
-        input_size=size,
-        data_source=data.describe(pets, "test"),
-        settings={**settings, "parameters": model.count_params()},
-        threshold=threshold,
-        weights=file,
-        evaluation_seconds=round(time.monotonic() - began),
-        **more,
-    )
-    results.write_result(f"results/{name}.json", values)
-    return values
+def _folder(model, name, dataset, stages, run, loss, augmentation, border):
+    """Where this training is kept, and what it is known by; None where that cannot be told."""
+    parts = {split: dataset.parts.get(split) for split in ("train", "validation")}
+    try:
+        known = {
+            "network": identity.of_network(model),
+            "data": identity.of([dataset.name, parts, border]),
+            "augmentation": identity.of(augmentation),
+            "loss": identity.of(loss),
+            "callbacks": identity.of(
+                [c for c in run.callbacks if not getattr(c, "only_watches", False)]
+            ),
+            "keep_best": run.keep_best,
+            "backend": keras.backend.backend(),
+            "seed": run.seed,
+            # how it is compiled changes the last digits alone
+            "stages": [stage._replace(jit_compile=None) for stage in stages],
+        }
+    except identity.Unidentified as error:
+        folder = Path(run.folder) / f"{name}_{uuid.uuid4().hex[:8]}"
+        if run.verbose:
+            print(f"There is no telling {error} from another, so it is trained anew, in {folder}")
+        return folder, None
+    known = json.loads(json.dumps(known))  # as it comes back from a file
+    return Path(run.folder) / f"{name}_{identity.digest(known)}", known
 
 
-def _epochs(examples, batch_size, seed, augmentation, border):
-    """What ``training.fit`` trains on: a function of an epoch's number."""
-
-    def batches(epoch):
-        found = data.training_batches(examples, batch_size, seed, augmentation, epoch)
-        return found if border is None else data.binary_batches(found, border)
-
-    return batches
-
-
-def _hash_of_graph(model):
-    # Layers that Keras names by itself get another number in each build.
-    graph = re.sub(r'_\d+"', '"', model.to_json())
-    return hashlib.sha256(graph.encode()).hexdigest()
+def _move_aside(folder):
+    entries = [path for path in folder.iterdir() if path.name != checkpoints.LOCK]
+    if entries:
+        aside = folder.with_name(f"{folder.name}_{uuid.uuid4().hex[:8]}")
+        aside.mkdir()
+        for path in entries:
+            path.rename(aside / path.name)
+        print(f"Trains anew; what {folder} held is now in {aside}")
 
 
-def _hash_of_weights(model):
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(weight.tobytes())
-    return digest.hexdigest()
+def _finished(model, folder, run):
+    """The history of a training that was finished, whose weights the model gets; None if it was
+    not."""
+    note = _load(folder / FINISHED)
+    if note is None:
+        return None
+    checkpoints.load_weights(model, folder / checkpoints.BEST, note["best"])
+    if run.verbose:
+        print(f"Already trained, in {folder}: delete that folder to train it again")
+    return note["history"]
 
 
-def _append(history, part):
-    for name, values in part.items():
-        history.setdefault(name, []).extend(values)
+def _keep(model, folder, note):
+    try:
+        best = checkpoints.save_model(model, folder / checkpoints.BEST)
+        files.write_json(folder / FINISHED, {**note, "best": best})
+        (folder / checkpoints.STATE).unlink(missing_ok=True)  # of no more use
+    except OSError as error:  # the model itself is still in memory
+        print(f"{error.strerror or error}. The trained model is handed back, but not kept there.")
 
 
 def _load(path):
     try:
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text()) if path.is_file() else None
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete its folder.") from error
+        raise ValueError(f"{path} is damaged ({error}): move its folder away.") from error

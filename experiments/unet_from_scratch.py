@@ -1,20 +1,17 @@
 """The recipe of the U-Net from scratch.
 
-    python -m helpers.unet_from_scratch
+    python -m experiments.unet_from_scratch
 
-trains it on Oxford-IIIT Pet and writes ``results/unet_from_scratch.json`` and
-``weights/unet_from_scratch.safetensors``. A run that broke off goes on when it is started again.
-Notebook 03 takes the same numbers.
+trains it on Oxford-IIIT Pet and writes ``experiments/results/unet_from_scratch.json`` and
+``experiments/weights/unet_from_scratch.safetensors``. A run that was killed resumes when it is
+started again. Notebook 02 takes the same numbers.
 """
 
 import argparse
-import functools
 
-from helpers import data, recipe
-from helpers.models import unet
-from helpers.recipe import Stage
-
-NAME = "unet_from_scratch"
+from experiments import publish
+from helpers.classes import PETS
+from helpers.training import Run, Stage
 
 # Small images first: what a pet looks like can be learnt at 64 pixels, at a quarter of the work;
 # where its outline runs needs the full size.
@@ -25,23 +22,20 @@ STAGES = (
 )
 WIDTH = 16
 DEPTH = 5
-ARGUMENTS = {"classes": data.CLASSES, "width": WIDTH, "depth": DEPTH}
-SEED = 42
-RUN_DIR = f"runs/{NAME}"
+ARGUMENTS = {"classes": len(PETS), "width": WIDTH, "depth": DEPTH}
+RUN = Run("runs/unet_from_scratch", seed=42)
 
 
 def main():
-    argparse.ArgumentParser(prog="python -m helpers.unet_from_scratch").parse_args()  # --help
-    recipe.run(
-        NAME,
-        functools.partial(unet, **ARGUMENTS),
+    argparse.ArgumentParser(prog="python -m experiments.unet_from_scratch").parse_args()  # --help
+    publish.train_and_publish(
+        "unet_from_scratch",
         STAGES,
-        network="unet",
-        arguments=ARGUMENTS,
+        "unet",
+        ARGUMENTS,
+        command="python -m experiments.unet_from_scratch",
+        run=RUN,
         bits=8,  # 16 would be 16 MB
-        seed=SEED,
-        run_dir=RUN_DIR,
-        command="python -m helpers.unet_from_scratch",
     )
 
 

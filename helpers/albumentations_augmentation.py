@@ -12,6 +12,8 @@ import threading
 import numpy as np
 import tensorflow as tf
 
+from helpers.augmentation import check_batch
+
 # Albumentations asks its server for a newer version when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A  # noqa: E402
@@ -51,7 +53,11 @@ def albumentations_augment(images, masks, seed):
 
     Returns:
         images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8, moved together.
+
+    Raises:
+        ValueError: see ``augmentation.check_batch``.
     """
+    images, masks = check_batch(images, masks)
     changed = tf.numpy_function(_change, (images, masks, seed), (tf.uint8, tf.uint8))
     return tuple(tf.ensure_shape(new, old.shape) for new, old in zip(changed, (images, masks)))
 

@@ -29,7 +29,11 @@ def augment(images, masks, seed):
 
     Returns:
         images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8, moved together.
+
+    Raises:
+        ValueError: see ``check_batch``.
     """
+    images, masks = check_batch(images, masks)
     shape = tf.shape(images)
     place_seed, colour_seed = tf.unstack(tf.random.split(seed, 2))
     transforms = random_transforms(shape[0], shape[1], shape[2], place_seed)
@@ -37,6 +41,29 @@ def augment(images, masks, seed):
     images = change_colours(images, colour_seed)
     images = tf.cast(tf.round(tf.clip_by_value(images, 0.0, 255.0)), tf.uint8)
     return images, warp(masks, transforms, "NEAREST")
+
+
+def check_batch(images, masks):
+    """Images and masks as tensors, if they can be changed together.
+
+    Raises:
+        ValueError: images that are not uint8 (B, H, W, 3), such as floats in 0..1, which rounding
+            would turn black; masks that are not integers (B, H, W, 1), or of another size.
+    """
+    images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
+    if images.dtype != tf.uint8 or images.shape.rank != 4:
+        raise ValueError(
+            f"The images are {images.dtype.name} of shape {tuple(images.shape)}: expected uint8 "
+            f"(B, H, W, 3), 0..255. Augment before any scaling; multiply 0..1 by 255 and cast."
+        )
+    fits = masks.shape.rank == 4 and masks.shape[:3].is_compatible_with(images.shape[:3])
+    if not masks.dtype.is_integer or not fits or masks.shape[-1] != 1:
+        raise ValueError(
+            f"The masks are {masks.dtype.name} of shape {tuple(masks.shape)}, the images of shape "
+            f"{tuple(images.shape)}: expected integer class ids (B, H, W, 1) of the images' size. "
+            f"Resize both to one size first."
+        )
+    return images, masks
 
 
 def random_transforms(count, height, width, seed):

@@ -1,24 +1,27 @@
-"""What a training leaves in its folder after each epoch, so that one that was killed goes on as if
+"""What a training leaves in its folder after each epoch, so that one that was killed resumes as if
 it had not been: bit for bit the same on a CPU with TensorFlow or JAX. (With PyTorch, Dropout draws
 from a random state that is not kept; on a GPU, no two trainings are the same.)
 
-- ``best.keras``: the network at its best epoch, or its last.
-- ``state.safetensors``: all else that the next epoch depends on, in one file: weights, optimizer
-  (with its step and, in mixed precision, its loss scale), the random states of Dropout, and the
-  history. Order and augmentation of the data are a function of seed and epoch, so they need none.
-- ``log.csv``: the history, one line an epoch, to read.
+- ``state.safetensors``: all that the next epoch depends on, in one file: weights, optimizer (with
+  its step), the random states of Dropout, the history, and the weights of the best epoch. Order and
+  augmentation of the data are a function of seed and epoch, so they need none.
+- ``best.keras``: the network at its best epoch, or its last, to take away; and ``log.csv``: the
+  history, one line an epoch, to read. A training does not depend on them.
 
-Each is written whole or not at all, the state last: whatever moment the training is killed at, the
-folder holds the end of an epoch.
+Each is written completely or not at all. The best weights stay in memory too: a disk that is full or
+a mount that is gone costs the possibility to resume, and a printed line, but not the result.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
 import json
+import tempfile
 import time
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import safetensors
@@ -26,44 +29,27 @@ import safetensors.numpy
 
 from helpers import files
 
-BEST, STATE, LOG = "best.keras", "state.safetensors", "log.csv"
-FINISHED = "finished.json"  # written by helpers.recipe
-_PARTIAL_BEST = f".best{files.PARTIAL}.keras"  # Keras insists on the suffix
+BEST, STATE, LOG, LOCK = "best.keras", "state.safetensors", "log.csv", ".lock"
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes the files of the run folder after each epoch, and takes the state up again.
+    """Writes the files of a run folder after each epoch, and takes the state up again.
 
     Args:
-        folder: path of the run folder.
+        folder: path, of this training alone: no other one may have it, see ``locked``.
         monitor: str, the name of a value by epoch; higher is better.
-        identity: JSON, which training this is; see ``read_state``. None keeps no state.
-        state: from ``read_state``; None begins anew.
         keep_best: False keeps the last epoch instead of the best.
-        patience: stop after so many epochs without a better one; None never does.
-        clock: function that gives the seconds since whenever.
-        began: what it gave when the training began, or went on.
+
+    Raises:
+        ValueError: the folder's state is damaged.
     """
 
-    def __init__(
-        self,
-        folder,
-        monitor,
-        *,
-        identity=None,
-        state=None,
-        keep_best=True,
-        patience=None,
-        clock=time.monotonic,
-        began=None,
-    ):
+    def __init__(self, folder, monitor, keep_best=True):
         super().__init__()
-        self.folder, self.monitor, self.identity = Path(folder), monitor, identity
-        self.keep_best, self.patience = keep_best, patience
-        self.tensors, known = state or ({}, {"history": {}, "seconds": 0.0})
-        self.history = known["history"]
-        self.clock = clock
-        self.began = (clock() if began is None else began) - known["seconds"]
+        self.folder, self.monitor, self.keep_best = Path(folder), monitor, keep_best
+        self.tensors, known = read_state(folder) or ({}, {"history": {}, "seconds": 0.0})
+        self.history, self.best = known["history"], _part(self.tensors, "best")
+        self.began = time.monotonic() - known["seconds"]
 
     @property
     def epochs(self):
@@ -73,48 +59,86 @@ class Checkpoints(keras.callbacks.Callback):
     @property
     def seconds(self):
         """float, of this training, interruptions left out."""
-        return self.clock() - self.began
+        return time.monotonic() - self.began
 
-    @property
-    def patience_is_over(self):
-        values = self.history.get(self.monitor)
-        if self.patience is None or not values:
-            return False
-        return len(values) - 1 - int(np.argmax(values)) >= self.patience
+    def restore(self, model):
+        """Gives a compiled model the state that was read: weights and optimizer.
 
-    def on_train_begin(self, logs=None):
-        if self.tensors:
-            self.model.optimizer.build(self.model.trainable_variables)
-            for name, variable in _variables(self.model).items():
-                variable.assign(self.tensors[name])
+        Raises:
+            ValueError: the state is of another network.
+        """
+        if not self.tensors:
+            return
+        model.optimizer.build(model.trainable_variables)
+        for part, variables in _variables(model).items():
+            stored = _part(self.tensors, part)
+            if part == "scaling" and not stored:
+                continue  # the epochs before were trained in float32: loss scaling starts anew
+            if [value.shape for value in stored] != [tuple(v.shape) for v in variables]:
+                raise ValueError(
+                    f"{self.folder / STATE} does not fit this {part}, perhaps because it was "
+                    f"written by another release of Keras: run with that one, or move the folder "
+                    f"away to train from the start. Nothing was changed."
+                )
+            for variable, value in zip(variables, stored):
+                variable.assign(value)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in logs.items():
             self.history.setdefault(name, []).append(float(value))
         *before, latest = self.history[self.monitor]
-        if not self.keep_best or latest > max(before, default=-np.inf):
-            self.model.save(self.folder / _PARTIAL_BEST)
-            files.put(self.folder / _PARTIAL_BEST, self.folder / BEST)
-        files.write(self.folder / LOG, _table(self.history).encode())
-        if self.identity is not None:
-            known = {"history": self.history, "seconds": self.seconds, "identity": self.identity}
-            tensors = {key: np.array(value) for key, value in _variables(self.model).items()}
-            content = safetensors.numpy.save(tensors, {"known": json.dumps(known)})
-            files.write(self.folder / STATE, content)
-        if self.patience_is_over:
-            self.model.stop_training = True
+        is_best = not self.keep_best or not self.best or latest > max(before)
+        if is_best:
+            self.best = [np.array(value) for value in self.model.get_weights()]
+        self._try(STATE, lambda: files.write(self.folder / STATE, self._state()))
+        if is_best:
+            self._try(BEST, lambda: save_model(self.model, self.folder / BEST))
+        self._try(LOG, lambda: files.write(self.folder / LOG, _table(self.history).encode()))
+
+    def _state(self):
+        known = {"history": self.history, "seconds": self.seconds}
+        parts = {**_variables(self.model), "best": self.best}
+        tensors = {
+            f"{part}/{n}": np.array(value)
+            for part, values in parts.items()
+            for n, value in enumerate(values)
+        }
+        return safetensors.numpy.save(tensors, {"known": json.dumps(known)})
+
+    def _try(self, name, write):
+        try:
+            write()
+        except OSError as error:
+            cost = "if it is killed now, it cannot resume from here" if name == STATE else ""
+            print(f"{error.strerror}. The training goes on; {cost or 'nothing else needs it'}.")
 
 
-def read_state(folder, identity):
-    """The state that a training left behind, to go on from.
+def locked(folder):
+    """A lock that makes a run folder one process's own, as a context manager. A process that dies
+    lets go of it.
 
-    Args:
-        folder: path of the run folder.
-        identity: JSON, which training is to go on.
+    Raises:
+        RuntimeError: another process has it.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(Path(folder) / LOCK, timeout=0)
+    try:
+        return lock.acquire()
+    except filelock.Timeout:
+        raise RuntimeError(
+            f"The same training runs in {folder} already, in another process: wait for its end, or "
+            f"give another run folder."
+        ) from None
+    except NotImplementedError:  # mounts without locks
+        print(f"{folder} is on a disk without locks: do not start this training twice at once.")
+        return contextlib.nullcontext()
+
+
+def read_state(folder):
+    """The state that a training left in its folder, to resume from.
 
     Returns:
-        tensors and what else is known, for ``Checkpoints``. None where there is no state, or that
-        of another training.
+        tensors and what else is known; None where there is no state.
 
     Raises:
         ValueError: the file is damaged.
@@ -123,59 +147,64 @@ def read_state(folder, identity):
     path = Path(folder) / STATE
     if not path.exists():
         return None
-    content = path.read_bytes()
     try:
-        tensors = safetensors.numpy.load(content)
-        length = int.from_bytes(content[:8], "little")
-        known = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["known"])
-    except (KeyError, ValueError, safetensors.SafetensorError) as error:
+        with safetensors.safe_open(path, "numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            return tensors, json.loads(file.metadata()["known"])
+    except (KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise ValueError(
-            f"{path} is damaged ({error}), so the training cannot go on: delete it to train from "
-            f"the start."
+            f"{path} is damaged ({error}), so the training cannot resume: move it away to train "
+            f"from the start."
         ) from error
-    return (tensors, known) if known["identity"] == identity else None
 
 
-def load_best(model, folder, sha256=None):
-    """Gives a model the weights of ``best.keras``, which are read as numbers alone.
+def save_model(model, path):
+    """Writes a model as a .keras file, completely or not at all; returns the file's SHA-256."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / BEST)
+        content = (Path(folder) / BEST).read_bytes()
+    files.write(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_weights(model, path, sha256):
+    """Gives a model the weights of a .keras file, which are read as numbers alone.
 
     Args:
         model: of the same network.
-        folder: path of the run folder.
-        sha256: of the file, checked before it is read; None: not checked.
+        path: of the file.
+        sha256: noted when it was written, and checked before it is read.
 
     Raises:
         ValueError: no such file, another hash, or weights that do not fit.
         PermissionError: it must not be read.
     """
-    path = Path(folder) / BEST
     try:
-        if sha256 not in (None, hash_of_best(folder)):
+        if hashlib.sha256(Path(path).read_bytes()).hexdigest() != sha256:
             raise ValueError("its SHA-256 is not the one noted when it was written")
         model.load_weights(path)
     except PermissionError:
         raise
     except Exception as error:  # Keras's own: of many kinds
         raise ValueError(
-            f"{path} is missing or damaged ({error}): delete its folder to train again."
+            f"{path} is missing or damaged ({error}): move its folder away to train again."
         ) from error
 
 
-def hash_of_best(folder):
-    """The SHA-256 of ``best.keras``, a str."""
-    return hashlib.sha256((Path(folder) / BEST).read_bytes()).hexdigest()
+def _variables(model):
+    """All that training changes, by part. ``variables``, unlike ``weights``, holds the random
+    states of Dropout too. Loss scaling has a part of its own: float32 does without."""
+    optimizer, scaling = model.optimizer, []
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        inner = {id(variable) for variable in optimizer.inner_optimizer.variables}
+        scaling = [v for v in optimizer.variables if id(v) not in inner]
+        optimizer = optimizer.inner_optimizer
+    return {"model": model.variables, "optimizer": optimizer.variables, "scaling": scaling}
 
 
-def remove_partial(folder):
-    """Deletes what a kill in the middle of a write has left in a folder."""
-    for path in Path(folder).iterdir():
-        if files.is_partial(path.name):
-            path.unlink()
-
-
-def _variables(model):  # ``variables``, unlike ``weights``, holds the random states of Dropout too
-    parts = {"model": model.variables, "optimizer": model.optimizer.variables}
-    return {f"{part}/{n}": v for part, values in parts.items() for n, v in enumerate(values)}
+def _part(tensors, part):
+    count = sum(name.startswith(f"{part}/") for name in tensors)
+    return [tensors[f"{part}/{number}"] for number in range(count)]
 
 
 def _table(history):

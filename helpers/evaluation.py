@@ -1,48 +1,184 @@
-"""What a network gets right: confusion matrices, the scores that follow from them, and one pass
-over a split that counts everything a report needs."""
+"""What a network gets right: one pass over a split that counts by image, and the scores that follow
+from the counts."""
 
 from typing import NamedTuple
 
 import cv2
 import keras
 import numpy as np
-import tensorflow as tf
 
-from helpers import CLASS_NAMES, data
+from helpers.classes import VOID
+from helpers.dice import dice_from_counts
 
 OUTLINE_WIDTH = 2  # pixels that an outline may be off and still count as found
-ANIMAL = "pet, border as pet"  # the outline that every head predicts
 CONFIDENCE_BINS = 20
 DISTANCES = (1, 2, 4, 8, 16, 32, 64)  # pixels from the nearest change of class: edges of bins
-PLACES = 16  # cells a side of the map of errors
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 class Counts(NamedTuple):
-    """What one pass over a split has counted; every score of a report follows from it.
+    """What one pass over a split has counted; every score follows from it.
 
-    N images; rows are the true classes (pet, background, border), columns the K predicted ones:
-    the same three, or pet and background where the network has one logit.
+    N images; rows are the C classes of the labelling, columns the K predicted ones: the same, or
+    the first two where the network has one logit. All below ``matrices`` is None where the batches
+    had no masks at their own size.
     """
 
-    files: list  # N file names
-    breeds: np.ndarray  # (N,) index into the data set's label names
-    species: np.ndarray  # (N,) 0 cat, 1 dog
-    matrices: np.ndarray  # (N, 3, K) pixels, at the network's size
-    own_matrices: np.ndarray  # (N, 3, K) pixels, at each photo's own size
-    outlines: np.ndarray  # (N, outlines, 4), see outline_counts; by name, see outline_names
-    own_outlines: np.ndarray  # the same at each photo's own size
-    confidences: np.ndarray  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
-    distances: np.ndarray  # (len(DISTANCES) + 1, 2): pixels, wrong ones
-    places: np.ndarray  # (size, size): images in which this pixel is wrong
+    matrices: np.ndarray  # (N, C, K) pixels, at the network's size
+    own_matrices: np.ndarray = None  # (N, C, K) pixels, at each photo's own size
+    outlines: np.ndarray = None  # (N, outlines, 4), see outline_counts; by name, see outline_names
+    own_outlines: np.ndarray = None  # the same at each photo's own size
+    confidences: np.ndarray = None  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
+    distances: np.ndarray = None  # (len(DISTANCES) + 1, 2): pixels, wrong ones
+    places: np.ndarray = None  # (height, width): images in which this pixel is wrong
+    known: dict = None  # file_name and the groups: (N,) each, by their keys in the record
 
 
-def confusion_matrix(y_true, y_pred, classes):
+def measure(model, batches, labelling, *, threshold=0.5, images=None):
+    """One pass over a split that counts all that scores and reports need.
+
+    Args:
+        model: gives logits (B, H, W, C) of the labelling's classes, or (B, H, W, 1) of the first
+            against the second.
+        batches: iterable of dicts as from ``pipeline.labelled_batches``: ``image`` (B, H, W, 3)
+            and ``mask`` (B, H, W, 1); with ``own_mask``, everything is counted, without it only
+            ``matrices``.
+        labelling: classes.Labelling of the masks.
+        threshold: with one logit: the probability above which a pixel is of the first class.
+        images: int, how many will come: draws Keras's progress bar. None: no bar.
+
+    Returns:
+        Counts.
+
+    Raises:
+        ValueError: the model's output does not fit the labelling, or is not finite; no batch; masks
+            with other ids.
+    """
+    bar = keras.utils.Progbar(images, verbose=0 if images is None else 1)
+    matrices, details = [], _Details(labelling, threshold)
+    for batch in batches:
+        masks = np.asarray(batch["mask"])[..., 0]
+        probabilities = predict_probabilities(model, batch["image"], labelling)
+        ids = decide(probabilities, threshold)
+        columns = probabilities.shape[-1]
+        matrices += [
+            confusion_matrix(mask, found, len(labelling), VOID)[:, :columns]
+            for mask, found in zip(masks, ids)
+        ]
+        if "own_mask" in batch:
+            details.add(batch, masks, probabilities, ids)
+        bar.add(len(masks))
+    if not matrices:
+        raise ValueError("There is nothing to evaluate: the split is empty.")
+    return Counts(np.stack(matrices), **details.counts())
+
+
+class _Details:
+    """Adds up what a full report needs beside the matrices."""
+
+    def __init__(self, labelling, threshold):
+        self.labelling, self.threshold = labelling, threshold
+        self.by_image = {"own_matrices": [], "outlines": [], "own_outlines": []}
+        self.totals = {
+            "confidences": np.zeros((CONFIDENCE_BINS, 3)),
+            "distances": np.zeros((len(DISTANCES) + 1, 2)),
+            "places": 0,
+        }
+        self.known = {}
+
+    def add(self, batch, masks, probabilities, ids):
+        labelling, columns = self.labelling, probabilities.shape[-1]
+        for mask, own, chances, found in zip(masks, batch["own_mask"], probabilities, ids):
+            guess = decide(cv2.resize(chances, own.shape[::-1]), self.threshold)
+            matrix = confusion_matrix(own, guess, len(labelling), VOID)[:, :columns]
+            self.by_image["own_matrices"].append(matrix)
+            self.by_image["outlines"].append(_outlines(mask, found, labelling, columns))
+            self.by_image["own_outlines"].append(_outlines(own, guess, labelling, columns))
+        counted = masks != VOID
+        wrong = counted & (_merged_truth(masks, labelling, columns) != ids)
+        self.totals["confidences"] += _confidences(probabilities, ids, wrong, counted)
+        self.totals["distances"] += _distances(masks, wrong, counted)
+        self.totals["places"] = self.totals["places"] + wrong.sum(axis=0)
+        for key, values in batch.items():
+            if key not in ("image", "mask", "own_mask"):
+                self.known.setdefault(key, []).extend(values)
+
+    def counts(self):
+        if not self.known:
+            return {}
+        names = [name.decode() for name in self.known.pop("file_name")]
+        groups = {key: np.array(values) for key, values in self.known.items()}
+        by_image = {name: np.stack(values) for name, values in self.by_image.items()}
+        return {**by_image, **self.totals, "known": {"file_name": names, **groups}}
+
+
+def predict_probabilities(model, images, labelling=None):
+    """Probabilities (B, H, W, K) float64 for raw images (B, H, W, 3), 0..255: of the classes, or,
+    where the model has one logit, of the first class and the second.
+
+    Raises:
+        ValueError: images that are not 0..255, another number of channels than one or the
+            labelling's classes, or logits that are not finite.
+    """
+    # float64, or two logits that differ by a little would become equal probabilities
+    logits = np.asarray(model.predict_on_batch(checked_images(images)), np.float64)
+    if labelling is not None and logits.shape[-1] not in (1, len(labelling)):
+        raise ValueError(
+            f"The model has {logits.shape[-1]} classes: expected {len(labelling)} "
+            f"({', '.join(labelling.names)}), or one logit of {labelling.names[0]}."
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("The model's output is not finite: its weights are damaged.")
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def checked_images(images):
+    """The images as an array, if they are raw pixels.
+
+    Raises:
+        ValueError: another shape, not finite, outside 0..255, or floats in 0..1, which a model that
+            takes raw pixels would see as black.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or images.dtype.kind not in "uif" or not images.size:
+        raise ValueError(
+            f"The images are {images.dtype} of shape {images.shape}: expected numbers of shape "
+            f"(B, H, W, channels), 0..255."
+        )
+    if images.dtype != np.uint8:
+        low, high = images.min(), images.max()
+        if not (low >= 0 and high <= 255) or (images.dtype.kind == "f" and 0 < high <= 1):
+            raise ValueError(
+                f"The images hold values from {low} to {high}: expected raw pixels, 0..255. The "
+                f"model scales them itself; multiply 0..1 by 255."
+            )
+    return images
+
+
+def decide(probabilities, threshold=0.5):
+    """Class ids (...) int64 from probabilities (..., K): the most probable class; of two, the first
+    where its probability is above the threshold."""
+    if probabilities.shape[-1] == 2:
+        return np.where(probabilities[..., 0] > threshold, 0, 1)
+    return probabilities.argmax(axis=-1)
+
+
+def predict(model, images, threshold=0.5):
+    """Class ids (B, H, W) int64 for raw images (B, H, W, 3), 0..255. Errors as in
+    ``predict_probabilities``."""
+    return decide(predict_probabilities(model, images), threshold)
+
+
+def confusion_matrix(y_true, y_pred, classes, void=None):
     """Counts pixels by true and predicted class.
 
     Args:
         y_true, y_pred: integer class ids 0..classes-1, of the same shape.
         classes: int.
+        void: an id of ``y_true`` whose pixels are left out; None if there is none.
 
     Returns:
         (classes, classes) int64: rows truth, columns prediction.
@@ -55,6 +191,8 @@ def confusion_matrix(y_true, y_pred, classes):
         raise ValueError(
             f"Truth has shape {y_true.shape}, prediction {y_pred.shape}: they must be equal."
         )
+    if void is not None and (ignored := y_true == void).any():
+        y_true, y_pred = y_true[~ignored], y_pred[~ignored]
     for name, ids in (("truth", y_true), ("prediction", y_pred)):
         if ids.dtype.kind not in "iub":  # a cast would cut probabilities down to class 0
             raise ValueError(f"The {name} is {ids.dtype}: expected integer class ids.")
@@ -66,140 +204,7 @@ def confusion_matrix(y_true, y_pred, classes):
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def measure(model, pets, split, *, threshold=0.5, limit=None, progress=False):
-    """One pass over a split that counts everything a report needs, see ``report``.
-
-    Args:
-        model: gives logits (B, H, W, 3) of the classes, or (B, H, W, 1) of the pet.
-        pets: from ``data.open_pets``.
-        split: as in ``data.load_split``.
-        threshold: with one logit: the probability above which a pixel is predicted as pet.
-        limit: only the first so many images; None for all.
-        progress: bool, draw Keras's progress bar.
-
-    Returns:
-        Counts.
-
-    Raises:
-        ValueError: the model's output does not fit, or is not finite; an empty split, or a record
-            that is damaged, which the message names.
-    """
-    size = model.input_shape[1]
-    bar = keras.utils.Progbar(data.count_examples(pets, split, limit), verbose=int(progress))
-    images = []  # what is counted image by image
-    totals = [
-        np.zeros((CONFIDENCE_BINS, 3)),
-        np.zeros((len(DISTANCES) + 1, 2)),
-        np.zeros((size, size)),
-    ]
-    try:
-        for batch in data.labelled_batches(pets, split, size, 32, limit):
-            known = zip(batch["file_name"].numpy(), batch["label"], batch["species"])
-            masks = batch["mask"].numpy()[..., 0]
-            probabilities = predict_probabilities(model, batch["image"].numpy())
-            ids = decide(probabilities, threshold)
-            for place, (name, label, species) in enumerate(known):
-                own = data.decode_own_mask(batch["own_mask"][place])
-                guess = decide(cv2.resize(probabilities[place], own.shape[::-1]), threshold)
-                columns = probabilities.shape[-1]
-                images.append(
-                    (
-                        name.decode(),
-                        int(label),
-                        int(species),
-                        confusion_matrix(masks[place], ids[place], 3)[:, :columns],
-                        confusion_matrix(own, guess, 3)[:, :columns],
-                        _outlines(masks[place], ids[place], columns),
-                        _outlines(own, guess, columns),
-                    )
-                )
-            right = _right(masks, ids, probabilities.shape[-1])
-            for total, more in zip(
-                totals,
-                (
-                    _confidences(probabilities, ids, right),
-                    _distances(masks, right),
-                    (~right).sum(axis=0),
-                ),
-            ):
-                total += more
-            bar.add(len(masks))
-    except tf.errors.OpError:
-        fault = data.find_fault(pets, split)
-        if fault is None:
-            raise
-        raise ValueError(fault) from None
-    if not images:
-        raise ValueError("There is nothing to evaluate: the split is empty.")
-    files, *columns = zip(*images, strict=True)
-    return Counts(list(files), *map(np.stack, columns), *totals)
-
-
-def predict_probabilities(model, images):
-    """Probabilities (B, H, W, K) float64 for raw images (B, H, W, 3), 0..255: of the classes, or,
-    where the model has one logit, of pet and background.
-
-    Raises:
-        ValueError: neither three classes nor one logit, or logits that are not finite.
-    """
-    # float64, or two logits that differ by a little would become equal probabilities
-    logits = np.asarray(model.predict_on_batch(np.asarray(images)), np.float64)
-    if logits.shape[-1] not in (1, 3):
-        raise ValueError(
-            f"The model has {logits.shape[-1]} classes: expected 3 (pet, background, border), or "
-            f"one logit of the pet."
-        )
-    if not np.isfinite(logits).all():
-        raise ValueError("The model's output is not finite: its weights are damaged.")
-    if logits.shape[-1] == 1:
-        logits = np.concatenate([logits, np.zeros_like(logits)], axis=-1)
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def decide(probabilities, threshold=0.5):
-    """Class ids (...) int64 from probabilities (..., K): the most probable of three classes; of
-    two, pet where its probability is above the threshold."""
-    if probabilities.shape[-1] == 2:
-        return np.where(probabilities[..., 0] > threshold, 0, 1)
-    return probabilities.argmax(axis=-1)
-
-
-def evaluate(model, batches, classes):
-    """The confusion matrix of a model over a whole split, batch by batch.
-
-    Args:
-        model: gives logits (B, H, W, classes).
-        batches: iterable of (images, masks), masks (B, H, W, 1) class ids.
-        classes: int.
-
-    Returns:
-        (classes, classes) int64: rows truth, columns prediction.
-
-    Raises:
-        ValueError: no batch, another number of classes, or logits that are not finite.
-    """
-    matrix = np.zeros((classes, classes), np.int64)
-    for images, masks in batches:
-        masks = np.asarray(masks)
-        matrix += confusion_matrix(masks[..., 0], predict(model, images, classes), classes)
-    if not matrix.sum():
-        raise ValueError("There is nothing to evaluate: the split is empty.")
-    return matrix
-
-
-def predict(model, images, classes=None):
-    """Class ids (B, H, W) int64 for raw images (B, H, W, 3), 0..255.
-
-    Raises:
-        ValueError: another number of classes than expected, or logits that are not finite.
-    """
-    logits = np.asarray(model.predict_on_batch(np.asarray(images)))
-    if classes is not None and logits.shape[-1] != classes:
-        raise ValueError(f"The model has {logits.shape[-1]} classes, the masks have {classes}.")
-    if not np.isfinite(logits).all():
-        raise ValueError("The model's output is not finite: its weights are damaged.")
-    return logits.argmax(axis=-1)
+# Scores
 
 
 def scores(matrix):
@@ -218,11 +223,10 @@ def scores(matrix):
     matrix = np.asarray(matrix, np.float64)
     shared = np.diagonal(matrix, axis1=-2, axis2=-1)
     total = matrix.sum(axis=-2) + matrix.sum(axis=-1)
-    present = total > 0
-    dice = np.where(present, 2 * shared / np.where(present, total, 1), 1.0)
-    iou = np.where(present, shared / np.where(present, total - shared, 1), 1.0)
+    dice, iou = dice_from_counts(shared, total), iou_from_counts(shared, total)
+    pixels = matrix.sum(axis=(-2, -1))
     found = {
-        "pixel_accuracy": shared.sum(axis=-1) / matrix.sum(axis=(-2, -1)),
+        "pixel_accuracy": shared.sum(axis=-1) / np.where(pixels > 0, pixels, 1),
         "mean_iou": iou.mean(axis=-1),
         "mean_dice": dice.mean(axis=-1),
         "iou": iou,
@@ -231,80 +235,93 @@ def scores(matrix):
     return found if matrix.ndim > 2 else {name: value.tolist() for name, value in found.items()}
 
 
-def border_as_pet(matrix):
-    """The 3x3 matrix (pet, background, border) as a 2x2 one (pet with border, background)."""
-    matrix = np.asarray(matrix)
-    rows = np.stack([matrix[..., 0, :] + matrix[..., 2, :], matrix[..., 1, :]], axis=-2)
-    return np.stack([rows[..., 0] + rows[..., 2], rows[..., 1]], axis=-1)
+def iou_from_counts(shared, total):
+    """As ``dice.dice_from_counts``: |A and B| / |A or B|."""
+    return np.where(total > 0, shared / np.where(total > 0, total - shared, 1), 1.0)
 
 
-def reported_scores(matrix):
-    """``scores``, and ``dice_border_as_pet``."""
-    dice = scores(border_as_pet(matrix))["dice"]
-    return {**scores(matrix), "dice_border_as_pet": np.asarray(dice)[..., 0].tolist()}
-
-
-def binary_matrices(model, batches, threshold=0.5):
-    """What a model that tells pet from background makes of each image's three classes.
-
-    With the border as a row of its own, the scores under every border rule follow from it.
+def binary_matrices(matrices, rule):
+    """Confusion matrices as those of the first class against the second, under a border rule.
 
     Args:
-        model: gives logits (B, H, W, 1).
-        batches: iterable of (images, masks), masks (B, H, W, 1) class ids: 0 pet, 1 background,
-            2 border.
-        threshold: probability above which a pixel is predicted as pet.
+        matrices: (..., C, C), or (..., C, 2) of a network with one logit.
+        rule: an entry of ``Labelling.border_rules``.
 
     Returns:
-        (N, 3, 2) int64, one matrix an image: rows pet, background, border; columns predicted pet,
-        predicted background.
-
-    Raises:
-        ValueError: no batch, other than one channel, or logits that are not finite.
+        (..., 2, 2). Pixels whose true class the rule ignores are left out; those that are predicted
+        as such count as the first class.
     """
-    matrices = []
-    for images, masks in batches:
-        foreground = binary_probabilities(model, images) > threshold
-        for mask, pet in zip(np.asarray(masks)[..., 0], foreground, strict=True):
-            matrices.append(confusion_matrix(mask, np.where(pet, 0, 1), 3)[:, :2])
-    if not matrices:
-        raise ValueError("There is nothing to evaluate: the split is empty.")
-    return np.stack(matrices)
+    matrices, rule = np.asarray(matrices), np.array(rule)
+
+    def merged(axis, sides):
+        parts = [np.compress(sides == side, matrices, axis).sum(axis) for side in (0, 1)]
+        return np.stack(parts, axis)
+
+    matrices = merged(-2, rule)
+    if matrices.shape[-1] > 2:
+        matrices = merged(-1, np.where(rule == VOID, 0, rule))
+    return matrices
 
 
-def binary_probabilities(model, images):
-    """The probability of pet, (B, H, W) float64, for raw images (B, H, W, 3), 0..255.
-
-    Raises:
-        ValueError: other than one logit, or logits that are not finite.
-    """
-    probabilities = predict_probabilities(model, images)
-    if probabilities.shape[-1] != 2:
-        raise ValueError(
-            f"The model has {probabilities.shape[-1]} classes: expected one logit a pixel."
-        )
-    return probabilities[..., 0]
-
-
-def binary_scores(matrices, border):
-    """Dice and IoU of the pet, and pixel accuracy, under one border rule.
+def binary_scores(matrices, rule):
+    """Dice and IoU of the first class, and pixel accuracy, under one border rule.
 
     Pooled counts every pixel of the set once; per image is the mean over images, where an image
-    without any pet, true or predicted, scores 1.
+    without any pixel of the class, true or predicted, scores 1.
 
     Args:
-        matrices: (N, 3, 2) from ``binary_matrices``.
-        border: ``"pet"``, ``"background"`` or ``"ignore"``.
+        matrices: (N, C, K), one an image.
+        rule: as in ``binary_matrices``.
 
     Returns:
         dict: ``dice``, ``iou``, ``pixel_accuracy``, all pooled, and each with ``_per_image``.
     """
-    pooled = pooled_binary_scores(np.sum(matrices, axis=0), border)
-    each = pooled_binary_scores(matrices, border)
+    pooled = pooled_binary_scores(np.sum(matrices, axis=0), rule)
+    each = pooled_binary_scores(matrices, rule)
     return {
         **{name: float(value) for name, value in pooled.items()},
         **{f"{name}_per_image": float(values.mean()) for name, values in each.items()},
     }
+
+
+def pooled_binary_scores(matrix, rule):
+    """``dice``, ``iou`` and ``pixel_accuracy``, (...) float64, from counts (..., C, K); the rest as
+    in ``binary_scores``."""
+    two = binary_matrices(np.asarray(matrix, np.float64), rule)
+    hit, missed, false = two[..., 0, 0], two[..., 0, 1], two[..., 1, 0]
+    total, pixels = 2 * hit + missed + false, two.sum(axis=(-2, -1))
+    return {
+        "dice": dice_from_counts(hit, total),
+        "iou": iou_from_counts(hit, total),
+        "pixel_accuracy": 1.0 - (missed + false) / np.where(pixels == 0, 1.0, pixels),
+    }
+
+
+def threshold_curve(model, batches, thresholds, labelling, border):
+    """Pooled Dice of the first class at each threshold.
+
+    Args:
+        model: gives one logit.
+        batches, labelling: as in ``measure``.
+        thresholds: probabilities, growing.
+        border: name of one of the labelling's border rules.
+
+    Returns:
+        list of floats, one a threshold.
+    """
+    edges = [-np.inf, *thresholds, np.inf]
+    above = np.zeros((len(labelling), len(edges) - 1), np.int64)  # by class, between thresholds
+    for batch in batches:
+        probabilities = predict_probabilities(model, batch["image"])[..., 0]
+        # (a, b], as "above the threshold" wants it: a histogram's bins are [a, b)
+        place = np.searchsorted(edges, probabilities, side="left") - 1
+        for number, counts in enumerate(above):
+            inside = place[np.asarray(batch["mask"])[..., 0] == number]
+            counts += np.bincount(inside, minlength=len(counts))
+    first = above[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # (C, thresholds): predicted as such
+    matrices = np.stack([first, above.sum(axis=1, keepdims=True) - first], axis=-1)
+    rule = labelling.border_rules[border]
+    return pooled_binary_scores(matrices.transpose(1, 0, 2), rule)["dice"].tolist()
 
 
 def bootstrap_interval(matrices, score, rounds=2000, seed=0):
@@ -330,74 +347,7 @@ def bootstrap_interval(matrices, score, rounds=2000, seed=0):
     return tuple(np.quantile(score(sums), [0.025, 0.975], axis=0).tolist())
 
 
-def threshold_curve(model, batches, thresholds, border):
-    """Pooled Dice of the pet at each threshold.
-
-    Args:
-        model, batches: as in ``binary_matrices``.
-        thresholds: probabilities, growing.
-        border: as in ``binary_scores``.
-
-    Returns:
-        list of floats, one a threshold.
-    """
-    edges = [-np.inf, *thresholds, np.inf]
-    above = np.zeros((3, len(thresholds) + 1), np.int64)  # pixels by class, between thresholds
-    for images, masks in batches:
-        probabilities, masks = binary_probabilities(model, images), np.asarray(masks)[..., 0]
-        # (a, b], as "above the threshold" wants it: a histogram's bins are [a, b)
-        place = np.searchsorted(edges, probabilities, side="left") - 1
-        for number in range(3):
-            above[number] += np.bincount(place[masks == number], minlength=len(thresholds) + 1)
-    pet = above[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # (3, thresholds): predicted as pet
-    matrices = np.stack([pet, above.sum(axis=1, keepdims=True) - pet], axis=-1)
-    return pooled_binary_scores(matrices.transpose(1, 0, 2), border)["dice"].tolist()
-
-
-def _two_rows(matrices, border):  # (..., 3, 2) -> (..., 2, 2): true pet, true background
-    pet, background, at_border = (matrices[..., row, :] for row in range(3))
-    if border == "pet":
-        pet = pet + at_border
-    elif border == "background":
-        background = background + at_border
-    elif border != "ignore":
-        raise ValueError(f"border={border!r}: expected pet, background or ignore.")
-    return np.stack([pet, background], axis=-2)
-
-
-def pooled_binary_scores(matrix, border):
-    """``dice``, ``iou`` and ``pixel_accuracy`` of the pet, (...) float64, from counts (..., 3, 2);
-    the rest as in ``binary_scores``."""
-    two = _two_rows(np.asarray(matrix, np.float64), border)
-    hit, missed, false = two[..., 0, 0], two[..., 0, 1], two[..., 1, 0]
-    union, pixels = hit + missed + false, two.sum(axis=(-2, -1))
-    empty = union == 0
-    return {
-        "dice": np.where(empty, 1.0, 2 * hit / np.where(empty, 1.0, union + hit)),
-        "iou": np.where(empty, 1.0, hit / np.where(empty, 1.0, union)),
-        "pixel_accuracy": 1.0 - (missed + false) / np.where(pixels == 0, 1.0, pixels),
-    }
-
-
-def as_binary(matrices, border):
-    """Confusion matrices of three classes as those of pet against background.
-
-    Truth keeps its three rows. A predicted border counts as pet, except under the rule that the
-    border is background.
-
-    Args:
-        matrices: (..., 3, 3), or (..., 3, 2), which stay as they are.
-        border: as in ``binary_scores``.
-
-    Returns:
-        (..., 3, 2).
-    """
-    if matrices.shape[-1] == 2:
-        return matrices
-    pet, background, at_border = (matrices[..., column] for column in range(3))
-    if border == "background":
-        return np.stack([pet, background + at_border], axis=-1)
-    return np.stack([pet + at_border, background], axis=-1)
+# Outlines
 
 
 def outline(mask):
@@ -455,35 +405,44 @@ def outline_f(counts):
     return np.where((predicted == 0) & (true == 0), 1.0, f)
 
 
-def outline_names(columns):
-    """Whose outlines ``measure`` takes: of the pet with its border, and then of each class, or
-    with two predicted columns of the pet without the border."""
-    alone = ["pet, border as background"] if columns == 2 else CLASS_NAMES
-    return [ANIMAL, *alone]
+def outline_names(labelling, columns):
+    """Whose outlines ``measure`` takes: with border rules, of the first class under the first rule;
+    then of each class, or with one logit of the first class alone."""
+    names = [f"{labelling.names[0]}, border as {rule}" for rule in labelling.border_rules]
+    if columns < len(labelling):
+        return names[:2]
+    return names[:1] + list(labelling.names)
 
 
-def _outlines(mask, ids, columns):
-    alone = [0] if columns == 2 else range(3)
-    pairs = [(mask != 1, ids != 1), *((mask == number, ids == number) for number in alone)]
+def _outlines(mask, ids, labelling, columns):
+    ids = np.where(mask == VOID, VOID, ids)  # void has no outline, true or predicted
+    rules = list(labelling.border_rules.values())
+    groups = [np.flatnonzero(np.array(rule) == 0) for rule in rules[:1]]
+    alone = [0] if columns < len(labelling) else range(len(labelling))
+    pairs = [(np.isin(mask, group), np.isin(ids, group)) for group in groups]
+    pairs += [(mask == number, ids == number) for number in alone]
     return np.stack([outline_counts(*pair) for pair in pairs])
 
 
-def _right(masks, ids, columns):
-    if columns == 2:  # the border as pet
-        masks = np.where(masks == 1, 1, 0)
-    return masks == ids
+def _merged_truth(masks, labelling, columns):
+    """With one logit, the true class under the first border rule."""
+    if columns == len(labelling):
+        return masks
+    table = np.full(256, VOID)
+    table[: len(labelling)] = next(iter(labelling.border_rules.values()))
+    return table[masks]
 
 
-def _confidences(probabilities, ids, right):
-    confidence = np.take_along_axis(probabilities, ids[..., None], axis=-1).ravel()
+def _confidences(probabilities, ids, wrong, counted):
+    confidence = np.take_along_axis(probabilities, ids[..., None], axis=-1)[counted][:, 0]
     bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
-    weights = (np.ones_like(confidence), right.ravel(), confidence)
+    weights = (np.ones_like(confidence), ~wrong[counted], confidence)
     return np.stack([np.bincount(bins, w, CONFIDENCE_BINS) for w in weights], axis=-1)
 
 
-def _distances(masks, right):
+def _distances(masks, wrong, counted):
     counts = np.zeros((len(DISTANCES) + 1, 2))
-    for mask, hit in zip(masks, right, strict=True):
+    for mask, missed, inside in zip(masks, wrong, counted):
         change = np.zeros(mask.shape, bool)
         change[:, 1:] |= mask[:, 1:] != mask[:, :-1]
         change[1:] |= mask[1:] != mask[:-1]
@@ -493,7 +452,7 @@ def _distances(masks, right):
             )
         else:  # one class alone: nowhere near a change
             far = np.full(mask.shape, np.inf)
-        bins = np.searchsorted(DISTANCES, far.ravel(), side="right")
-        for column, weights in enumerate((None, ~hit.ravel())):
+        bins = np.searchsorted(DISTANCES, far[inside], side="right")
+        for column, weights in enumerate((None, missed[inside])):
             counts[:, column] += np.bincount(bins, weights, len(counts))
     return counts

@@ -5,16 +5,17 @@
 
 writes two files for each photo, beside it or into the folder ``--out``:
 
-- ``cat_mask.png``, of the photo's size: a palette PNG whose pixels are class ids (0 pet,
-  1 background, 2 border), in the class colours.
+- ``cat_mask.png``, of the photo's size: a palette PNG whose pixels are class ids, in the colours of
+  the network's labelling.
 - ``cat_overlay.png``, the photo tinted with them, reduced to 1,600 pixels where it is larger.
 
 Both fit the photo as it is seen, turned upright. A file of that name is replaced only if this
-command wrote it.
+command wrote it. A photo that cannot be read does not stop the others; the exit status says so.
 """
 
 import argparse
 import contextlib
+import glob
 import io
 import sys
 import warnings
@@ -27,7 +28,7 @@ import PIL.ImageOps
 import PIL.PngImagePlugin
 import tensorflow as tf
 
-from helpers import CLASS_NAMES, evaluate, evaluation, files, visualization
+from helpers import evaluation, files, pipeline, visualization, weights
 
 WEIGHTS = "mobilenetv2_unet_256"
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -103,44 +104,45 @@ def read_photo(path):
 
 
 def network_input(photo, size):
-    """A photograph as the network sees it: as ``data.decode`` resizes it, in bounded memory.
+    """A photograph as the network sees it: as ``pipeline.decode`` resizes it, in bounded memory.
 
-    A JPEG differs from ``data.decode`` by a few levels of 255 for another reason: Pillow decodes
+    A JPEG differs from ``pipeline.decode`` by a few levels of 255 for another reason: Pillow decodes
     it with an exact inverse DCT, TensorFlow with a fast one. Of 200 test photos 0.3 % of the
     pixels get another class by it, and the mean IoU changes by 0.0001.
 
     Args:
         photo: (H, W, 3) uint8.
-        size: int, pixels.
+        size: int or (height, width), pixels.
 
     Returns:
-        (size, size, 3) uint8, bilinear with antialiasing; the aspect ratio is ignored.
+        (height, width, 3) uint8, bilinear with antialiasing; the aspect ratio is ignored.
     """
+    size = pipeline.sides(size)
     # First the height, then the width, which is how TensorFlow does both at once: the same
     # numbers, but its float32 copy is of a few columns and not of the whole photo.
     height, width = photo.shape[:2]
     low = [
-        tf.image.resize(photo[:, columns], (size, columns.stop - columns.start), antialias=True)
+        tf.image.resize(photo[:, columns], (size[0], columns.stop - columns.start), antialias=True)
         for columns in _strips(width, height)
     ]
-    small = tf.image.resize(tf.concat(low, axis=1), (size, size), antialias=True)
+    small = tf.image.resize(tf.concat(low, axis=1), size, antialias=True)
     return tf.cast(tf.round(small), tf.uint8).numpy()
 
 
-def predict_photo(model, photo, threshold=0.5):
+def predict_photo(network, photo):
     """The class of each pixel of a photograph, at its own size.
 
     The network's probabilities are resized bilinearly and then decided, as in
-    ``evaluation.measure``, but strip by strip: beside the photo and the result it takes 24 bytes
-    x the network's input size x the photo's width (at 256 px, 61 MB for 10,000 pixels).
+    ``evaluation.measure``, but strip by strip: beside the photo and the result it takes 8 bytes
+    x classes x the network's input height x the photo's width (at 256 px and three classes, 61 MB
+    for 10,000 pixels).
 
     Args:
-        model: as in ``evaluation.predict_probabilities``.
+        network: weights.Network.
         photo: (H, W, 3) uint8, from ``read_photo``.
-        threshold: with one logit: the probability above which a pixel is predicted as pet.
 
     Returns:
-        (H, W) uint8 class ids: 0 pet, 1 background, 2 border; with one logit only 0 and 1.
+        (H, W) uint8 class ids of the network's labelling; with one logit only 0 and 1.
 
     Raises:
         ValueError: another shape or type, or a model whose output does not fit.
@@ -152,21 +154,23 @@ def predict_photo(model, photo, threshold=0.5):
             f"read_photo gives it."
         )
     height, width = photo.shape[:2]
-    size = model.input_shape[1]
+    size = network.model.input_shape[1:3]
     images = network_input(photo, size)[None]
-    probabilities = evaluation.predict_probabilities(model, images)[0]
-    wide = cv2.resize(probabilities, (width, size))  # (size, W, K)
+    probabilities = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
+    wide = cv2.resize(probabilities, (width, size[0]))  # (size, W, K)
     ids = np.empty((height, width), np.uint8)
     for rows in _strips(height, width):
-        ids[rows] = evaluation.decide(_resized_rows(wide, rows, height), threshold)
+        chances = _resized_rows(wide, rows, height)
+        ids[rows] = evaluation.decide(chances, network.threshold or 0.5)
     return ids
 
 
-def predict_file(model, path, threshold=0.5, folder=None):
-    """Reads a photograph and writes its mask and its overlay, see ``output_paths``.
+def predict_file(network, path, folder=None):
+    """Reads a photograph and writes its mask and its overlay, both or neither, see
+    ``output_paths``.
 
     Args:
-        model, threshold: as in ``predict_photo``.
+        network: weights.Network.
         path: of the photo.
         folder: where to write, made if missing; None for the photo's own.
 
@@ -174,12 +178,12 @@ def predict_file(model, path, threshold=0.5, folder=None):
         As ``predict_photo``.
 
     Raises:
-        OSError: there is no photo, or the folder cannot be written to.
+        OSError: there is no photo, or the files cannot be written.
         ValueError: as ``read_photo`` and ``predict_photo``; or a file of that name is there that
             was not written by this function; or the photo was.
     """
     path = Path(path)
-    mask_path, overlay_path = targets = output_paths(path, folder)
+    targets = output_paths(path, folder)
     if _is_ours(path):
         raise ValueError(f"{path} was made from a photo by {SOFTWARE}: give the photo itself.")
     for target in targets:
@@ -188,13 +192,13 @@ def predict_file(model, path, threshold=0.5, folder=None):
                 f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
                 f"write to another folder with --out."
             )
-    photo = read_photo(path)
-    ids = predict_photo(model, photo, threshold)
+    photo, labelling = read_photo(path), network.labelling
+    ids = predict_photo(network, photo)
     mask = PIL.Image.fromarray(ids)
-    mask.putpalette(np.array(visualization.CLASS_COLORS, np.uint8).tobytes())
-    overlay = PIL.Image.fromarray(visualization.overlay(*_reduced(photo, ids)))
-    _write(mask, mask_path)
-    _write(overlay, overlay_path)
+    mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
+    overlay = visualization.overlay(*_reduced(photo, ids), labelling)
+    pictures = (mask, PIL.Image.fromarray(overlay))
+    files.write_all({target: _png(picture) for target, picture in zip(targets, pictures)})
     return ids
 
 
@@ -207,35 +211,53 @@ def output_paths(path, folder=None):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m helpers.prediction")
-    parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--weights", default=WEIGHTS, help="as in python -m helpers.evaluate")
+    parser.add_argument("photos", nargs="+", help="files, or patterns such as photos/*.jpg")
+    parser.add_argument("--weights", default=WEIGHTS, help="published name, or a weights file")
     parser.add_argument("--out", type=Path, help="folder to write to; else beside each photo")
     options = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):  # a name that a console cannot show ends no batch
+        stream.reconfigure(errors="backslashreplace")
     try:
-        model, threshold = evaluate.load(options.weights)
+        if options.out:
+            files.check_writable(options.out / "any_mask.png")
+        network = weights.open_network(options.weights)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    names = CLASS_NAMES if threshold is None else CLASS_NAMES[:2]
     made_from, failed = {}, False
-    for path in dict.fromkeys(options.photos):
-        mask_path, overlay_path = output_paths(path, options.out)
+    for path in dict.fromkeys(path for given in options.photos for path in _expanded(given)):
         try:
-            if mask_path in made_from:
-                raise ValueError(
-                    f"{path}: {mask_path} has just been written for {made_from[mask_path]}. Give "
-                    f"one of them another name, or write to another folder with --out."
-                )
-            ids = predict_file(model, path, threshold or 0.5, options.out)
-        except (OSError, ValueError) as error:
-            print(error, file=sys.stderr, flush=True)
+            print(_predicted(network, path, options.out, made_from), flush=True)
+        except Exception as error:  # of any kind: the other photos are still to come
+            known = isinstance(error, (OSError, ValueError))
+            reason = error if known else f"{path}: {type(error).__name__}: {error}"
+            print(reason, file=sys.stderr, flush=True)
             failed = True
-            continue
-        made_from[mask_path] = path
-        shares = [f"{name} {100 * np.mean(ids == k):.1f} %" for k, name in enumerate(names)]
-        size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
-        print(f"{path}: {size}, {', '.join(shares)} -> {mask_path}, {overlay_path}", flush=True)
     if failed:
         sys.exit(1)
+
+
+def _expanded(given):
+    """The files that a pattern stands for: some shells hand it on as it is."""
+    if Path(given).exists() or not glob.has_magic(given):
+        return [Path(given)]
+    return [Path(path) for path in sorted(glob.glob(given))] or [Path(given)]
+
+
+def _predicted(network, path, folder, made_from):
+    """Predicts one photo of several; a line that says what came of it."""
+    mask_path, overlay_path = output_paths(path, folder)
+    if mask_path in made_from:
+        raise ValueError(
+            f"{path}: {mask_path} has just been written for {made_from[mask_path]}. Give one of "
+            f"them another name, or write to another folder with --out."
+        )
+    ids = predict_file(network, path, folder)
+    made_from[mask_path] = path
+    labelling = network.labelling if network.threshold is None else network.labelling.binary
+    shares = np.bincount(ids.ravel(), minlength=len(labelling)) / ids.size
+    listed = ", ".join(f"{n} {100 * share:.1f} %" for n, share in zip(labelling.names, shares))
+    size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
+    return f"{path}: {size}, {listed} -> {mask_path}, {overlay_path}"
 
 
 def _check_file(path):
@@ -338,12 +360,12 @@ def _is_ours(path):
         return False
 
 
-def _write(image, path):
-    told = PIL.PngImagePlugin.PngInfo()
-    told.add_text("Software", SOFTWARE)
+def _png(image):
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_text("Software", SOFTWARE)
     png = io.BytesIO()
-    image.save(png, "PNG", pnginfo=told)
-    files.write(path, png.getvalue())
+    image.save(png, "PNG", pnginfo=text)
+    return png.getvalue()
 
 
 if __name__ == "__main__":

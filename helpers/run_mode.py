@@ -4,7 +4,7 @@ The only module that reads the environment. Two variables, both optional:
 
 - ``PETS_PROFILE``: ``full`` (what the README reports), ``quick`` (minutes on a laptop) or
   ``smoke`` (seconds, for tests). Default: ``full`` where there is a GPU, else ``quick``.
-- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.data.open_pets``.
+- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.datasets.oxford_pets.open_pets``.
 """
 
 import logging
@@ -18,6 +18,7 @@ import keras
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # warnings about its own tracing
 
+ROOT = Path(__file__).parents[1]  # of the repository
 PROFILES = ("full", "quick", "smoke")
 DATA_CHOICES = ("auto", "oxford", "synthetic")
 
@@ -51,12 +52,12 @@ def pick(*, full, quick, smoke):
 
 
 def run_folder(name):
-    """Where a notebook's training keeps its state and its result: ``../runs/<name>_<profile>``,
-    so that a short run does not replace a long one. ``smoke`` gets a new temporary folder: a test
-    trains every time."""
+    """Where a notebook's training keeps its state: ``runs/<name>_<profile>`` in the repository,
+    whatever folder the notebook is run from. ``smoke`` gets a new temporary folder: a test trains
+    every time."""
     if profile() == "smoke":
-        return tempfile.mkdtemp(prefix=f"{name}_")
-    return f"../runs/{name}_{profile()}"
+        return Path(tempfile.mkdtemp(prefix=f"{name}_"))
+    return ROOT / f"runs/{name}_{profile()}"
 
 
 def keras_home():

@@ -1,17 +1,14 @@
 """Precision by device, and one way to fit a model: schedule, optimizer, callbacks."""
 
-import time
 from pathlib import Path
+from typing import NamedTuple
 
-import IPython.display
+import IPython
 import keras
 import matplotlib.pyplot as plt
 import tensorflow as tf
 
-from helpers import checkpoints, evaluation, files, run_mode
-
-# What a run folder may hold: fit's own files, and the note that helpers.recipe adds.
-RUN_FILES = (checkpoints.BEST, checkpoints.STATE, checkpoints.LOG, checkpoints.FINISHED)
+from helpers import evaluation, run_mode
 
 
 def set_precision():
@@ -37,58 +34,69 @@ def cosine_schedule(peak, steps):
     )
 
 
-def fit(
-    model,
-    train,
-    validation,
-    *,
-    epochs,
-    loss,
-    metric,
-    learning_rate,
-    run_dir,
-    identity=None,
-    jit_compile="auto",
-    keep_best=True,
-    patience=None,
-    callbacks=(),
-    clock=time.monotonic,
-    began=None,
-    verbose=2,
-):
+class Stage(NamedTuple):
+    """One part of a training: some epochs at one image size.
+
+    - ``size``: int or (height, width), pixels.
+    - ``learning_rate``: the peak of the stage's own schedule.
+    - ``jit_compile``: Keras's. On some CPUs, XLA makes the U-Net from scratch a quarter faster at
+      128 pixels, on others slower; a pre-trained encoder becomes slower on any.
+    - ``augmented``: without, a training of a few epochs gets further; a long one overfits.
+    - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
+    """
+
+    size: int | tuple
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    jit_compile: bool | str = "auto"
+    augmented: bool = True
+    train_encoder: bool | str = True
+
+
+class Run(NamedTuple):
+    """How a training is carried out.
+
+    - ``folder``: what it keeps goes there. On Colab, one on Google Drive outlives the session.
+    - ``seed``: of weights, order and augmentation.
+    - ``keep_best``: False keeps the last epoch of each stage, for a validation of so few images
+      that the best of many epochs is the luckiest.
+    - ``resume``: False trains anew; what was finished before is moved aside.
+    - ``callbacks``: further Keras callbacks. Those with an attribute ``only_watches`` that is True
+      are taken to change nothing about what is learnt.
+    - ``verbose``: as in ``model.fit``; 2 prints one line an epoch, 0 nothing at all.
+    """
+
+    folder: str | Path
+    seed: int = 42
+    keep_best: bool = True
+    resume: bool = True
+    callbacks: tuple = ()
+    verbose: int = 2
+
+
+def fit(model, train, validation, *, stage, loss, metric, keeper, run):
     """Compiles and trains a model, and leaves it with the weights of its best epoch, or its last.
 
     AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
-    ``metric``. The run folder gets what ``helpers.checkpoints`` says.
+    ``metric``.
 
-    With an identity, a training that was killed goes on behind its last whole epoch when it is
-    called again, and ends as if it had not been: the same weights and history, bit for bit on a
-    CPU, see ``helpers.checkpoints``. (On a GPU, no two runs are: some of its sums depend on the
-    order of threads.) Called again after its end, it trains no more. That takes a ``train`` that
-    gives each epoch the same batches every time, as ``data.training_batches`` does after the same
-    ``run_mode.set_seed``. Callbacks with a memory of their own lose it.
+    A training whose folder holds a state resumes after its last complete epoch, and ends as if it
+    had not been interrupted: the same weights and history, bit for bit on a CPU, see
+    ``helpers.checkpoints``. That takes a ``train`` that gives each epoch the same batches every
+    time, as ``pipeline.training_batches`` does after the same ``run_mode.set_seed``. Callbacks with
+    a memory of their own lose it.
 
     Args:
         model: a Keras model that gives logits.
         train: function of an epoch's number, a scalar int64 tensor, that returns the epoch's
             (images, masks) batches, a tf.data.Dataset of known length.
         validation: dataset of (images, masks) batches.
-        epochs: int.
+        stage: Stage.
         loss: a Keras loss on logits.
         metric: a Keras metric on logits; higher is better.
-        learning_rate: the schedule's peak.
-        run_dir: folder of this run. Made afresh, unless the training goes on.
-        identity: JSON that says which training this is: whatever changes what it learns. A
-            training of the same identity in the folder goes on; another one is replaced. None
-            always begins anew.
-        jit_compile: as in ``model.compile``; "auto" is XLA on a GPU, none on a CPU.
-        keep_best: False keeps the last epoch, for a validation of so few images that the best of
-            many epochs is the luckiest. ``best.keras`` then holds the last one.
-        patience: stop after so many epochs without a better one; None trains them all.
-        callbacks: further Keras callbacks.
-        clock: function that gives the seconds since whenever, for ``seconds``.
-        began: what it gave when this training began, or went on; None: now.
-        verbose: as in ``model.fit``; 2 prints one line an epoch.
+        keeper: checkpoints.Checkpoints of this stage.
+        run: Run.
 
     Returns:
         dict: lists by epoch: ``loss``, ``val_loss``, the metric, and the pixel accuracy; and
@@ -96,53 +104,33 @@ def fit(
 
     Raises:
         RuntimeError: the loss became NaN or infinite. The epochs before stay in the folder.
-        ValueError: ``run_dir`` holds something that is not of a run; nothing is deleted then. Or
-            its state is damaged.
-        OSError: ``run_dir`` cannot be written to.
+        ValueError: the folder's state does not fit.
     """
-    state = None if identity is None else checkpoints.read_state(run_dir, identity)
-    run_dir = Path(run_dir)
-    if state is None:
-        if verbose and (run_dir / checkpoints.STATE).exists():
-            print(f"Replaces another training, in {run_dir}")
-        _make_fresh(run_dir)
-    else:
-        checkpoints.remove_partial(run_dir)
-        checkpoints.load_best(model, run_dir)  # damaged, it is told now and not after hours
     steps = len(train(tf.constant(0, tf.int64)))
     compile_model(
         model,
-        steps=epochs * steps,
+        steps=stage.epochs * steps,
         loss=loss,
         metric=metric,
-        learning_rate=learning_rate,
-        jit_compile=jit_compile,
-    )
-    keeper = checkpoints.Checkpoints(
-        run_dir,
-        f"val_{metric.name}",
-        identity=identity,
-        state=state,
-        keep_best=keep_best,
-        patience=patience,
-        clock=clock,
-        began=began,
+        learning_rate=stage.learning_rate,
+        jit_compile=stage.jit_compile,
     )
     done = keeper.epochs
-    if done and verbose:
-        print(f"Goes on after epoch {done} of {epochs}, in {run_dir}")
-    if done < epochs and not keeper.patience_is_over:
+    if done and run.verbose:
+        print(f"Resumes after epoch {done} of {stage.epochs}, from {keeper.folder}")
+    if done < stage.epochs:
+        keeper.restore(model)
         model.fit(
-            tf.data.Dataset.range(done, epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
+            tf.data.Dataset.range(done, stage.epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
             validation_data=validation,
             initial_epoch=done,
-            epochs=epochs,
+            epochs=stage.epochs,
             steps_per_epoch=steps,
             shuffle=False,  # the dataset does that itself
-            verbose=verbose,
-            callbacks=[*callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
+            verbose=run.verbose,
+            callbacks=[*run.callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
         )
-        checkpoints.load_best(model, run_dir)
+    model.set_weights(keeper.best)
     return {**keeper.history, "seconds": [round(keeper.seconds)]}
 
 
@@ -163,23 +151,24 @@ def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="aut
 
 
 class ShowPredictions(keras.callbacks.Callback):
-    """Draws the predictions for a few images as a training goes on: one figure, drawn again in
+    """Draws the predictions for a few images while a network trains: one figure, drawn again in
     its place. Outside a notebook it does nothing.
 
     Args:
         images: (N, H, W, 3), 0..255.
         draw: function of N predicted masks (N, H, W) int64 that returns a matplotlib Figure, such
             as one that calls ``visualization.plot_predictions``.
-        every: int, epochs between two drawings.
     """
 
-    def __init__(self, images, draw, every=1):
+    only_watches = True  # see Run
+
+    def __init__(self, images, draw):
         super().__init__()
-        self.images, self.draw, self.every = images, draw, every
+        self.images, self.draw = images, draw
         self.shown = None
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every or IPython.get_ipython() is None:
+        if IPython.get_ipython() is None:
             return
         figure = self.draw(evaluation.predict(self.model, self.images))
         if self.shown is None:
@@ -187,26 +176,6 @@ class ShowPredictions(keras.callbacks.Callback):
         else:
             self.shown.update(figure)
         plt.close(figure)  # else the cell would show it once more
-
-
-def _make_fresh(path):
-    try:
-        entries = sorted(path.iterdir()) if path.is_dir() else []
-        foreign = [
-            entry.name
-            for entry in entries
-            if entry.name not in RUN_FILES and not files.is_partial(entry.name)
-        ]
-        if foreign:
-            raise ValueError(
-                f"run_dir {str(path)!r} holds {', '.join(foreign[:3])}, which is not of a run, so "
-                f"nothing in it is deleted: give a new folder, an empty one or an earlier run's."
-            )
-        for entry in entries:
-            entry.unlink()
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"Cannot make the run folder {str(path)!r} afresh: {error}") from error
 
 
 def _has_tensor_cores():

@@ -1,23 +1,27 @@
 """Trained weights as files: small, loaded by name, checked by their hash.
 
 A file is in the safetensors format: numbers and names, no code. It says itself which network of
-``helpers.models`` it is for.
+``helpers.models`` it is for, and of which labelling.
 """
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from helpers import files, models
+from helpers.classes import PETS, Labelling
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1] / "experiments"
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
-NETWORKS = {
+BUILDERS = {
     "unet": models.unet,
     # weights=None: a file must not name another one that is to be read.
     "mobilenetv2_unet": lambda **arguments: models.mobilenetv2_unet(**arguments, weights=None),
@@ -25,17 +29,33 @@ NETWORKS = {
 SCALE = "/scale"
 
 
-def save(model, path, network, arguments, *, bits=16, threshold=None):
-    """Writes a trained network's weights, whole or not at all.
+class Network(NamedTuple):
+    """A trained network with what is needed to use it.
+
+    - ``model``: gives logits of the labelling's classes, or one of the first against the second.
+    - ``labelling``: classes.Labelling.
+    - ``threshold``: with one logit: the probability above which a pixel is of the first class; None
+      otherwise.
+    - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
+      and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
+      .keras file.
+    """
+
+    model: keras.Model
+    labelling: Labelling
+    threshold: float | None = None
+    builder: str | None = None
+    arguments: dict | None = None
+
+
+def save(network, path, bits=16):
+    """Writes a trained network's weights, completely or not at all.
 
     Args:
-        model: built by ``helpers.models``.
+        network: Network.
         path: of the file, ending in .safetensors.
-        network: "unet" or "mobilenetv2_unet", the function that built it.
-        arguments: dict, that function's arguments, JSON.
         bits: 16 for float16. 8 for kernels of whole numbers from -127 to 127 with one scale for
             each place on the last axis, and float16 for the rest: half the file.
-        threshold: with one logit: the probability above which a pixel is pet.
 
     Returns:
         dict: ``file``, its name; ``sha256`` of it; ``bits``.
@@ -45,7 +65,7 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
         OSError: the file cannot be written.
     """
     tensors = {}
-    for variable in model.weights:
+    for variable in network.model.weights:
         value = np.asarray(variable, np.float32)
         if not np.abs(value).max() <= np.finfo(np.float16).max:  # NaN too
             raise ValueError(f"{variable.path} is not finite, or does not fit into float16.")
@@ -56,7 +76,12 @@ def save(model, path, network, arguments, *, bits=16, threshold=None):
             tensors[variable.path + SCALE] = scale
             continue
         tensors[variable.path] = value.astype(np.float16)
-    config = {"network": network, "arguments": arguments, "threshold": threshold}
+    config = {
+        "network": network.builder,
+        "arguments": {"input_size": list(network.model.input_shape[1:3]), **network.arguments},
+        "threshold": network.threshold,
+        "labelling": network.labelling.to_json(),
+    }
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
     files.write(path, content)
     return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest(), "bits": bits}
@@ -70,11 +95,11 @@ def load(path, sha256=None):
         sha256: of the file, checked before anything is read from it; None: not checked.
 
     Returns:
-        model, and the threshold (None with three classes).
+        Network.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: another hash, not a whole safetensors file, or one of another network.
+        ValueError: another hash, not a complete safetensors file, or one of another network.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,13 +112,24 @@ def load(path, sha256=None):
             f"{sha256[:12]}.... It may have been cut off: fetch it again."
         )
     try:
-        tensors = safetensors.numpy.load(content)
-        config = json.loads(_metadata(content)["config"])
-        model, threshold = NETWORKS[config["network"]](**config["arguments"]), config["threshold"]
+        with safetensors.safe_open(path, "numpy") as file:
+            config = json.loads(file.metadata()["config"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        arguments, build = dict(config["arguments"]), BUILDERS[config["network"]]
+        # files from before a labelling was a value are of pets
+        labelling = Labelling.from_json(config.get("labelling") or PETS.to_json())
+        threshold = config["threshold"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
+    model = build(**arguments)
+    _assign(model, tensors, path)
+    del arguments["input_size"]
+    return Network(model, labelling, threshold, config["network"], arguments)
+
+
+def _assign(model, tensors, path):
     known = {variable.path: variable for variable in model.weights}
     stored = {name for name in tensors if not name.endswith(SCALE)}
     if stored != set(known):
@@ -107,17 +143,17 @@ def load(path, sha256=None):
                 f"{tuple(variable.shape)}."
             )
         variable.assign(value)
-    return model, threshold
 
 
 def published(name):
     """The network behind a result in the README, as it was scored.
 
     Args:
-        name: of a file under ``results/`` and ``weights/``, such as "mobilenetv2_unet_256".
+        name: of a file under ``experiments/results`` and ``experiments/weights``, such as
+            "mobilenetv2_unet_256".
 
     Returns:
-        As ``load``.
+        Network.
 
     Raises:
         ValueError: an unknown name, or a file that is not the one that was scored.
@@ -129,6 +165,55 @@ def published(name):
     return load(FOLDER / f"{name}{SUFFIX}", result["weights"]["sha256"])
 
 
-def _metadata(content):
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length])["__metadata__"]
+def open_network(source, labelling=PETS):
+    """A trained network, read without running code: published weights by their hash, numbers
+    alone from a .safetensors file, a checkpoint in Keras's safe mode.
+
+    Args:
+        source: the name of published weights, or a .safetensors or .keras file.
+        labelling: of a .keras file, which does not say.
+
+    Returns:
+        Network.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it is not what its name says, or it holds
+            code, or is for other classes.
+    """
+    path = Path(source)
+    if not path.suffix:
+        return published(source)
+    if path.suffix == SUFFIX:
+        return load(path)
+    if path.suffix != ".keras":  # .h5, .pkl, .pt: not even opened
+        raise ValueError(
+            f"{path} is a {path.suffix} file, which may hold code: expected a {SUFFIX} file of "
+            f"helpers.weights, a .keras checkpoint, or the name of published weights."
+        )
+    model = _checkpoint(path)
+    classes = model.output_shape[-1]
+    if classes not in (1, len(labelling)):
+        raise ValueError(
+            f"{path} has {classes} classes: expected {len(labelling)} "
+            f"({', '.join(labelling.names)}), or one logit."
+        )
+    return Network(model, labelling, 0.5 if classes == 1 else None)
+
+
+def _checkpoint(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no complete Keras checkpoint: fetch or write it again.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras's own: of many kinds
+        if "safe_mode" in str(error):  # its advice is to switch that off
+            raise ValueError(
+                f"{path} holds code, such as a Lambda layer, which is not run: give a checkpoint "
+                f"of layers alone, as helpers.models builds."
+            ) from error
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} is no complete Keras checkpoint ({why}): fetch or write it again."
+        ) from error

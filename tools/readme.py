@@ -1,6 +1,6 @@
-"""Fills in the README's numbers from the files under results/ and benchmarks/.
+"""Fills in the README's numbers from the files under experiments/results.
 
-    python -m helpers.readme
+    python -m tools.readme
 
 A test fails when the README and the files disagree.
 """
@@ -8,14 +8,13 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
-from helpers import evaluation, files, visualization
+from helpers import files, visualization
 
 README = Path("README.md")
-RESULTS = Path("results")
-BENCHMARKS = Path("benchmarks")
-COST_FIGURE = "results/accuracy_and_time.png"
+RESULTS = Path("experiments/results")
+COST_FIGURE = RESULTS / "accuracy_and_time.png"
 BEGIN, END = (
-    "<!-- results: begin, written by python -m helpers.readme -->",
+    "<!-- results: begin, written by python -m tools.readme -->",
     "<!-- results: end -->",
 )
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
@@ -25,7 +24,7 @@ def table(results):
     """The results as Markdown: one table, and below it how each row was obtained.
 
     Args:
-        results: list of dicts, as ``results.result`` makes them.
+        results: list of dicts, as ``load_results`` reads them.
 
     Returns:
         str.
@@ -56,8 +55,8 @@ def table(results):
 
 
 def cost_figure(results):
-    """Mean IoU against minutes of training: the networks, and the race's contestants but the last,
-    which is one of them.
+    """Mean IoU against minutes of training: the networks, and the contestants of the time-to-accuracy
+    benchmark but the last, which is one of them.
 
     Args:
         results: list of dicts, from ``load_results``.
@@ -67,6 +66,8 @@ def cost_figure(results):
     """
     points = {}
     for result in results:
+        if "rounds" in result:
+            continue
         if "contestants" in result:
             *others, _ = result["contestants"].items()
             for name, entry in others:
@@ -78,7 +79,7 @@ def cost_figure(results):
 
 
 def race_figure(result):
-    """Validation mean IoU against seconds of training, of ``benchmarks.time_to_accuracy``.
+    """Validation mean IoU against seconds of training, of the time-to-accuracy benchmark.
 
     Returns:
         matplotlib Figure.
@@ -91,15 +92,15 @@ def race_figure(result):
 
 
 def race_figure_path(result):
-    """Where the figure of a race lies."""
-    return f"results/{result['command'].split('.')[-1]}.png"
+    """Where the figure of that benchmark lies."""
+    return RESULTS / f"{result['command'].split('.')[-1]}.png"
 
 
 def binary_table(results):
     """The results of pet against background as Markdown: a row for each run and border rule.
 
     Args:
-        results: list of dicts, as ``results.binary_result`` makes them.
+        results: list of dicts, as ``load_results`` reads them.
 
     Returns:
         str.
@@ -128,7 +129,7 @@ def binary_table(results):
 
 
 def comparison(result):
-    """A run of ``benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
+    """A run of ``experiments.benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
     how long the last takes to the validation score that the first one ends with.
 
     Args:
@@ -167,7 +168,7 @@ def comparison(result):
 
 
 def pipelines(result):
-    """A run of ``benchmarks.input_pipeline`` as Markdown: one row a contestant."""
+    """A run of ``experiments.benchmarks.input_pipeline`` as Markdown: one row a contestant."""
     lines = [["Input pipeline", "First epoch", "Later epochs", "Cache"], ["---"] * 4]
     for name, values in result["contestants"].items():
         cache = result["cache_mb"].get(name)
@@ -183,19 +184,19 @@ def pipelines(result):
 
 
 def steps(result):
-    """A run of ``benchmarks.training_step`` as Markdown: one row a contestant."""
+    """A run of ``experiments.benchmarks.training_step`` as Markdown: one row a contestant."""
     lines = [["Training step", "Speed"], ["---"] * 2]
     for name, values in result["contestants"].items():
         lines.append([name, f"{values['images_per_s']:,.0f} images/s"])
     return f"{_rows(lines)}\n\n{_benchmark_note(result)}"
 
 
-def filled(readme, results, benchmarks):
+def filled(readme, results):
     """The README's text with its results replaced.
 
     Args:
         readme: str.
-        results, benchmarks: lists of dicts, from ``load_results``.
+        results: list of dicts, from ``load_results``.
 
     Raises:
         ValueError: the two marker lines are not both there, once each.
@@ -203,18 +204,22 @@ def filled(readme, results, benchmarks):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
+    races = [result for result in results if "validation" in result and "contestants" in result]
+    speeds = [result for result in results if "rounds" in result]
     binary = [result for result in results if "border" in result]
-    runs = [result for result in results if not {"contestants", "border"} & result.keys()]
-    races = [result for result in results if "contestants" in result]
-    writers = {"benchmarks.input_pipeline": pipelines, "benchmarks.training_step": steps}
-    measured = [writers[result["command"].split()[-1]](result) for result in benchmarks]
-    parts = [table(runs), f"![Mean IoU against minutes of training]({COST_FIGURE})"]
-    if binary:
-        parts += ["### Pet against background", binary_table(binary)]
-    if races:
-        parts += ["### Beside TensorFlow's tutorial", *map(comparison, races)]
-    if measured:
-        parts += ["### Speed", *measured]
+    networks = [result for result in results if "iou" in result and "contestants" not in result]
+    writers = {"input_pipeline": pipelines, "training_step": steps}
+    measured = [writers[result["command"].split(".")[-1]](result) for result in speeds]
+    parts = [
+        table(networks),
+        f"![Mean IoU against minutes of training]({COST_FIGURE})",
+        "### Pet against background",
+        binary_table(binary),
+        "### Compared with TensorFlow's tutorial",
+        *map(comparison, races),
+        "### Speed",
+        *measured,
+    ]
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
 
@@ -234,7 +239,8 @@ def _rows(lines):
 
 
 def _outline(result):
-    return f"{result['outlines']['own_size'][evaluation.ANIMAL]['f']:.3f}"
+    first = next(iter(result["outlines"]["own_size"].values()))  # of the pet with its border
+    return f"{first['f']:.3f}"
 
 
 def _outline_note(result):
@@ -258,16 +264,20 @@ def _note(number, result):
         f"{result['train_seconds'] / 60:.0f} minutes of training in "
         f"{result['settings']['precision']} on {result['device']}; TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}. Weights: "
-        f"`weights/{result['weights']['file']}`, {result['weights']['bits']} bits a number."
+        f"`experiments/weights/{result['weights']['file']}`, {_precision(result['weights']['bits'])}."
     )
+
+
+def _precision(bits):
+    return {16: "float16", 8: "8-bit integers with a scale a channel"}[bits]
 
 
 def main():
     results = load_results()
-    text = filled(README.read_text(), results, load_results(BENCHMARKS))
+    text = filled(README.read_text(), results)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     for result in results:
-        if "contestants" in result:
+        if "contestants" in result and "validation" in result:
             visualization.save_figure(race_figure(result), race_figure_path(result))
     files.write(README, text.encode())
 

@@ -1,9 +1,9 @@
-"""Ours beside its peers, each comparison in one run. Not part of the tests.
+"""Ours compared with its peers, each comparison in one run. Not part of the tests.
 
-    pip install -r benchmarks/requirements.txt
-    python -m benchmarks.time_to_accuracy
-    python -m benchmarks.input_pipeline
-    python -m benchmarks.training_step
+    pip install -r experiments/benchmarks/requirements.txt
+    python -m experiments.benchmarks.time_to_accuracy
+    python -m experiments.benchmarks.input_pipeline
+    python -m experiments.benchmarks.training_step
 
-The first writes its JSON file and chart to ``results/``, the others beside themselves.
+Each writes its JSON file to ``experiments/results``.
 """

@@ -1,8 +1,8 @@
 """Input pipelines: ours, the tutorial's, and PyTorch's DataLoader with Albumentations.
 
-    python -m benchmarks.input_pipeline
+    python -m experiments.benchmarks.input_pipeline
 
-All read the same records of the training part and give batches of 32 at 128 pixels. What they do
+All read the same records of the training split and give batches of 32 at 128 pixels. What they do
 to them differs, as it does in practice: the tutorial only flips; ours and Albumentations flip,
 scale, crop, rotate and change colours. The floor is JPEG decoding alone, on all cores.
 """
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-RESULT = Path("benchmarks/input_pipeline.json")
+RESULT = Path("experiments/results/input_pipeline.json")
 SIZE = 128
 BATCH = 32
 LATER_EPOCHS = 5
@@ -23,9 +23,9 @@ ROUNDS = 3
 def floor(pets):
     import tensorflow as tf
 
-    from helpers import data
+    from helpers import datasets
 
-    records = data.read_records(pets, "train")
+    records = datasets.read_records(pets, "train")
     return records.map(
         lambda record: tf.io.decode_jpeg(record["image"], channels=3),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -33,17 +33,17 @@ def floor(pets):
 
 
 def ours(pets):
-    from helpers import data
+    from helpers import pipeline
 
-    return data.training_batches(data.load_split(pets, "train", SIZE), BATCH, seed=42)
+    return pipeline.training_batches(pipeline.load_split(pets, "train", SIZE), BATCH, seed=42)
 
 
 def tutorials(pets):
-    from benchmarks import tutorial
-    from helpers import data
+    from experiments.benchmarks import tutorial
+    from helpers import datasets
 
     tutorial.BATCH = BATCH
-    steps = data.count_examples(pets, "train") // BATCH
+    steps = datasets.count_examples(pets, "train") // BATCH
     batches = iter(tutorial.batches(pets, "train", training=True))  # repeats without end
 
     class Epochs:
@@ -59,11 +59,11 @@ def pytorch(pets):
     import numpy as np
     import torch
 
-    from helpers import data
+    from helpers import datasets
 
     records = [
         (record["image"], record["segmentation_mask"])
-        for record in data.read_records(pets, "train").as_numpy_iterator()
+        for record in datasets.read_records(pets, "train").as_numpy_iterator()
     ]
     change = A.Compose(
         [
@@ -103,11 +103,12 @@ def measure(name):
     """One contestant's first epoch, later epochs (images a second), and memory (MB)."""
     import psutil
 
-    from helpers import data
+    from helpers import datasets
+    from helpers.datasets import oxford_pets
 
-    pets = data.open_pets()
-    count = data.count_examples(pets, "train")
-    next(iter(data.read_records(pets, "train")))  # TensorFlow's own start is nobody's epoch
+    pets = oxford_pets.open_pets()
+    count = datasets.count_examples(pets, "train")
+    next(iter(datasets.read_records(pets, "train")))  # TensorFlow's own start is nobody's epoch
 
     def memory():
         process = psutil.Process()
@@ -135,13 +136,15 @@ def main():
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
         return
-    from benchmarks import rounds
-    from helpers import data, results, visualization
+    from experiments import publish
+    from experiments.benchmarks import rounds
+    from helpers import datasets, files
+    from helpers.datasets import oxford_pets
 
-    pets = data.open_pets()
-    medians = rounds.measure("benchmarks.input_pipeline", list(CONTESTANTS), ROUNDS)
-    pixels = data.count_examples(pets, "train") * SIZE * SIZE
-    results.write_result(
+    pets = oxford_pets.open_pets()
+    medians = rounds.measure("experiments.benchmarks.input_pipeline", list(CONTESTANTS), ROUNDS)
+    pixels = datasets.count_examples(pets, "train") * SIZE * SIZE
+    files.write_json(
         RESULT,
         {
             "contestants": medians,
@@ -152,18 +155,11 @@ def main():
             "batch_size": BATCH,
             "input_size": SIZE,
             "rounds": ROUNDS,
-            "data_source": data.describe(pets, "train"),
-            "command": "python -m benchmarks.input_pipeline",
-            **results.environment(),
+            "data_source": datasets.describe(pets, "train"),
+            "command": "python -m experiments.benchmarks.input_pipeline",
+            **publish.environment(),
         },
     )
-    speeds = {}
-    for name, values in medians.items():
-        speeds[f"{name}, first epoch"] = values["first_epoch_images_per_s"]
-        if "floor" not in name:
-            speeds[f"{name}, later"] = values["later_images_per_s"]
-    figure = visualization.plot_speeds(speeds, source=data.describe(pets, "train"))
-    visualization.save_figure(figure, RESULT.with_suffix(".png"))
 
 
 if __name__ == "__main__":

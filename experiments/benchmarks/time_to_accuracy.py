@@ -1,12 +1,12 @@
 """Mean IoU against training time: TensorFlow's tutorial beside our recipe, in one run.
 
-    python -m benchmarks.time_to_accuracy
+    python -m experiments.benchmarks.time_to_accuracy
 
 The contestants train by ``model.fit``, an epoch at a time, always the one that has used the least
 time so far: a noisy machine slows all of them alike. Their seconds hold everything but
 validation: reading, decoding, compiling, training. The test split is scored once, at the end.
 
-Ours is the recipe itself, in the recipe's folder: ``python -m helpers.mobilenetv2_unet`` reports
+Ours is the recipe itself, in the recipe's folder: ``python -m experiments.mobilenetv2_unet`` reports
 it without training again.
 """
 
@@ -17,22 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from benchmarks import tutorial
-from helpers import (
-    data,
-    evaluation,
-    mobilenetv2_unet,
-    readme,
-    recipe,
-    results,
-    run_mode,
-    training,
-    visualization,
-)
+from experiments import mobilenetv2_unet, publish, recipe
+from experiments.benchmarks import tutorial
+from helpers import datasets, evaluation, files, run_mode, training
+from helpers.classes import PETS
+from helpers.datasets import oxford_pets
 
-RESULT = Path("results/time_to_accuracy.json")
+RESULT = Path("experiments/results/time_to_accuracy.json")
 SIZE = 128
 OURS = "Ours"
 TUTORIAL = "TensorFlow's tutorial"
@@ -48,6 +40,8 @@ class Turn(keras.callbacks.Callback):
     Args:
         evaluate: function of a model that returns the validation's confusion matrix.
     """
+
+    only_watches = True  # see training.Run
 
     def __init__(self, evaluate):
         super().__init__()
@@ -139,12 +133,12 @@ def race(contestants, evaluate):
 
 
 def the_tutorial(pets, turn):
-    run_mode.set_seed(mobilenetv2_unet.SEED)
+    run_mode.set_seed(mobilenetv2_unet.RUN.seed)
     model = tutorial.model()
     model.fit(
         tutorial.batches(pets, "train", training=True),
         epochs=tutorial.EPOCHS,
-        steps_per_epoch=data.count_examples(pets, "train") // tutorial.BATCH,
+        steps_per_epoch=datasets.count_examples(pets, "train") // tutorial.BATCH,
         callbacks=[turn],
         verbose=0,
     )
@@ -153,70 +147,80 @@ def the_tutorial(pets, turn):
 
 def ours(pets, stages, run_dir, turn):
     training.set_precision()  # holds for the thread that calls it
-    model, _ = recipe.train(
-        mobilenetv2_unet.build,
-        pets,
-        stages,
-        seed=mobilenetv2_unet.SEED,
-        run_dir=run_dir,
-        resume=False,  # an earlier run's epochs would have taken no time
-        callbacks=[turn],
-        clock=turn.clock,
-        verbose=0,
+    # an earlier run's epochs would have taken no time
+    run = mobilenetv2_unet.RUN._replace(folder=run_dir, resume=False, callbacks=(turn,), verbose=0)
+    return recipe.train(mobilenetv2_unet.build, pets, stages, run)[0]
+
+
+def evaluate(pets, name, model, split="validation"):
+    """A contestant's confusion matrix, (C, C), on what its own pipeline makes of a split."""
+    if name != TUTORIAL:
+        return recipe.evaluate(model, pets, split).sum(axis=0)
+    # its model takes pixels in 0..1, which ours refuse
+    model = keras.Sequential([keras.layers.Rescaling(1 / 255), model])
+    batches = (
+        {"image": 255.0 * images.numpy(), "mask": masks.numpy()}
+        for images, masks in tutorial.batches(pets, split, training=False)
     )
-    return model
+    return evaluation.measure(model, batches, pets.labelling).matrices.sum(axis=0)
 
 
 def main():
-    pets = data.open_pets()
+    pets = oxford_pets.open_pets()
+    files.check_writable(RESULT)
     precision = training.set_precision()
-    stages = mobilenetv2_unet.STAGES[SIZE]
+    stages, run = mobilenetv2_unet.STAGES[SIZE], mobilenetv2_unet.RUN
     contestants = {
         TUTORIAL: functools.partial(the_tutorial, pets),
         "Ours, first stage alone": functools.partial(
             ours, pets, stages[:1], "runs/time_to_accuracy"
         ),
-        OURS: functools.partial(ours, pets, stages, mobilenetv2_unet.RUN_DIR),
+        OURS: functools.partial(ours, pets, stages, run.folder),
     }
-
-    def evaluate(name, model, split="validation"):
-        if name == TUTORIAL:
-            batches = tutorial.batches(pets, split, training=False)
-        else:
-            batches = data.evaluation_batches(data.load_split(pets, split, SIZE), 32)
-        return evaluation.evaluate(model, batches, data.CLASSES)
-
-    trained, curves = race(contestants, evaluate)
+    trained, curves = race(contestants, functools.partial(evaluate, pets))
     entries = {}
     for name, model in trained.items():
-        matrix = evaluate(name, model, "test")
-        entries[name] = {
-            **{key: np.round(values, 4).tolist() for key, values in curves[name].items()},
-            "parameters": model.count_params(),
-            "test": {**evaluation.reported_scores(matrix), "confusion_matrix": matrix.tolist()},
+        matrix = evaluate(pets, name, model, "test")
+        rounded = {
+            key: [round(value, 4) for value in values] for key, values in curves[name].items()
         }
-    source = data.describe(pets, "validation")
-    values = results.result(
-        entries[OURS]["test"],
-        protocol=results.PIXELS,
-        images=data.count_examples(pets, "test"),
-        input_size=SIZE,
-        data_source=data.describe(pets, "test"),
-        settings={
-            "model": "mobilenetv2_unet",
-            **mobilenetv2_unet.ARGUMENTS,
-            "stages": [stage._asdict() for stage in stages],
-            "precision": precision,
+        rule = PETS.border_rules["pet"]
+        dice = evaluation.pooled_binary_scores(matrix, rule)["dice"]
+        entries[name] = {
+            **rounded,
+            "parameters": model.count_params(),
+            "test": {
+                **evaluation.scores(matrix),
+                "dice_border_as_pet": float(dice),
+                "confusion_matrix": matrix.tolist(),
+            },
+        }
+    files.write_json(
+        RESULT,
+        {
+            **entries[OURS]["test"],
+            "classes": list(pets.labelling.names),
+            "protocol": publish.ALL_CLASSES,
+            "images": datasets.count_examples(pets, "test"),
+            "input_size": SIZE,
+            "data_source": datasets.describe(pets, "test"),
+            "settings": {
+                "model": "mobilenetv2_unet",
+                **mobilenetv2_unet.ARGUMENTS,
+                "stages": [stage._asdict() for stage in stages],
+                "precision": precision,
+            },
+            "seed": run.seed,
+            **publish.environment(),
+            "train_seconds": round(curves[OURS]["seconds"][-1]),
+            "validation": {
+                "data_source": datasets.describe(pets, "validation"),
+                "mean_iou": curves[OURS]["validation_mean_iou"][-1],
+            },
+            "contestants": entries,
+            "command": "python -m experiments.benchmarks.time_to_accuracy",
         },
-        seed=mobilenetv2_unet.SEED,
-        train_seconds=round(curves[OURS]["seconds"][-1]),
-        validation={"data_source": source, "mean_iou": curves[OURS]["validation_mean_iou"][-1]},
-        contestants=entries,
-        command="python -m benchmarks.time_to_accuracy",
     )
-    results.write_result(RESULT, values)
-    visualization.save_figure(readme.race_figure(values), readme.race_figure_path(values))
-    print(readme.comparison(values))
 
 
 if __name__ == "__main__":

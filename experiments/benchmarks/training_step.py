@@ -1,6 +1,6 @@
 """Training steps: our MobileNetV2 U-Net beside segmentation_models_pytorch's, same size and batch.
 
-    python -m benchmarks.training_step
+    python -m experiments.benchmarks.training_step
 
 Both on the device that they find. Random weights and random pixels: neither changes the speed.
 """
@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-RESULT = Path("benchmarks/training_step.json")
+RESULT = Path("experiments/results/training_step.json")
 SIZE = 128
 BATCH = 32
+CLASSES = 3  # any small number
 STEPS = 12
 WARM_UP = 3
 ROUNDS = 3
@@ -22,16 +23,17 @@ def ours(frozen, decoder="light"):
     import numpy as np
 
     from helpers import models, training
-    from helpers.dice import CrossEntropyDiceLoss, MeanDice
+    from helpers.dice import MeanDice
+    from helpers.losses import CrossEntropyDiceLoss
 
     training.set_precision()
-    model = models.mobilenetv2_unet(SIZE, weights=None, decoder=decoder)
+    model = models.mobilenetv2_unet(SIZE, CLASSES, weights=None, decoder=decoder)
     models.train_encoder(model, not frozen)
-    options = {"loss": CrossEntropyDiceLoss(), "metric": MeanDice(3), "learning_rate": 1e-3}
+    options = {"loss": CrossEntropyDiceLoss(), "metric": MeanDice(CLASSES), "learning_rate": 1e-3}
     training.compile_model(model, steps=1000, **options)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3), np.uint8)
-    masks = rng.integers(0, 3, (BATCH, SIZE, SIZE, 1), np.uint8)
+    masks = rng.integers(0, CLASSES, (BATCH, SIZE, SIZE, 1), np.uint8)
     return lambda: model.train_on_batch(images, masks)
 
 
@@ -40,7 +42,7 @@ def smp(frozen):
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = segmentation_models_pytorch.Unet("mobilenet_v2", encoder_weights=None, classes=3)
+    model = segmentation_models_pytorch.Unet("mobilenet_v2", encoder_weights=None, classes=CLASSES)
     model = model.to(device, memory_format=torch.channels_last)
     if frozen:
         for weight in model.encoder.parameters():
@@ -49,7 +51,7 @@ def smp(frozen):
     dice = segmentation_models_pytorch.losses.DiceLoss("multiclass")
     images = torch.rand(BATCH, 3, SIZE, SIZE, device=device)
     images = images.to(memory_format=torch.channels_last)
-    masks = torch.randint(0, 3, (BATCH, SIZE, SIZE), device=device)
+    masks = torch.randint(0, CLASSES, (BATCH, SIZE, SIZE), device=device)
 
     def step():
         optimizer.zero_grad()
@@ -86,11 +88,12 @@ def main():
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
         return
-    from benchmarks import rounds
-    from helpers import results, visualization
+    from experiments import publish
+    from experiments.benchmarks import rounds
+    from helpers import files
 
-    medians = rounds.measure("benchmarks.training_step", list(CONTESTANTS), ROUNDS)
-    results.write_result(
+    medians = rounds.measure("experiments.benchmarks.training_step", list(CONTESTANTS), ROUNDS)
+    files.write_json(
         RESULT,
         {
             "contestants": medians,
@@ -98,13 +101,10 @@ def main():
             "input_size": SIZE,
             "rounds": ROUNDS,
             "data_source": "random pixels",
-            "command": "python -m benchmarks.training_step",
-            **results.environment(),
+            "command": "python -m experiments.benchmarks.training_step",
+            **publish.environment(),
         },
     )
-    speeds = {name: values["images_per_s"] for name, values in medians.items()}
-    figure = visualization.plot_speeds(speeds, source="random pixels")
-    visualization.save_figure(figure, RESULT.with_suffix(".png"))
 
 
 if __name__ == "__main__":

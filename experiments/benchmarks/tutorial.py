@@ -4,14 +4,15 @@ written from its description.
 Kept as it is there: pixels scaled to [0, 1] although MobileNetV2 expects [-1, 1], images resized
 without antialiasing and cached as float32, a shuffle over 1,000 images, a flip as the only
 augmentation, the frozen encoder, the pix2pix decoder, Adam at 1e-3, cross-entropy, batches of 64.
-Changed: it validates on the test split; here it trains on our training part, like ours.
+Changed: it validates on the test split; here it trains on our training split, like ours.
 """
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from helpers import data
+from helpers import datasets
+from helpers.classes import PETS
 from helpers.models import mobilenetv2_encoder, upsample
 
 SIZE = 128
@@ -23,7 +24,7 @@ WIDTHS = (512, 256, 128, 64)
 
 def batches(pets, split, training):
     """Batches of images (64, 128, 128, 3) float32, 0..1, and masks (64, 128, 128, 1) uint8."""
-    examples = data.read_records(pets, split).map(_load, num_parallel_calls=tf.data.AUTOTUNE)
+    examples = datasets.read_records(pets, split).map(_load, num_parallel_calls=tf.data.AUTOTUNE)
     if not training:
         return examples.batch(BATCH)
     flip = Flip()
@@ -45,7 +46,7 @@ def model(weights="imagenet"):
     *skips, x = encoder(inputs)
     for width, skip in zip(WIDTHS, reversed(skips)):
         x = layers.Concatenate()([upsample(width, 3)(x), skip])
-    logits = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(x)
+    logits = layers.Conv2DTranspose(len(PETS), 3, strides=2, padding="same")(x)
     network = keras.Model(inputs, logits)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile("adam", loss, metrics=["accuracy"])
