@@ -42,13 +42,26 @@ def data_choice():
     return _read("PETS_DATA", "auto", DATA_CHOICES)
 
 
-def pick(*, full, quick, smoke):
+def pick(*, full, quick):
     """The value for this run's profile. Keeps the published value (``full``) in sight.
 
+    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, and a training stage to one
+    epoch at 32 pixels.
+
     Example:
-        ``epochs = pick(full=60, quick=12, smoke=1)``
+        ``epochs = pick(full=60, quick=12)``
     """
-    return {"full": full, "quick": quick, "smoke": smoke}[profile()]
+    return {"full": full, "quick": quick, "smoke": _cut_down(quick)}[profile()]
+
+
+def _cut_down(value):
+    if isinstance(value, dict):
+        return {name: _cut_down(part) for name, part in value.items()}
+    if hasattr(value, "epochs"):  # a training.Stage
+        return value._replace(size=32, epochs=1, batch_size=4)
+    if isinstance(value, tuple):
+        return tuple(map(_cut_down, value))
+    return min(value, 8) if isinstance(value, int) else value
 
 
 def run_folder(name):
@@ -58,6 +71,12 @@ def run_folder(name):
     if profile() == "smoke":
         return Path(tempfile.mkdtemp(prefix=f"{name}_"))
     return ROOT / f"runs/{name}_{profile()}"
+
+
+def result_file(name):
+    """Where a notebook writes a picture that the README shows: the repository, but for ``smoke``,
+    which gets a new temporary folder."""
+    return (run_folder(name) if profile() == "smoke" else ROOT) / name
 
 
 def keras_home():
