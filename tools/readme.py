@@ -1,4 +1,4 @@
-"""Fills in the README's numbers from the files under experiments/results.
+"""Fills in the README's numbers from the files under experiments/results, and draws its figures.
 
     python -m tools.readme
 
@@ -8,15 +8,19 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
-from helpers import files, visualization
+import skimage.data
+
+from helpers import files, prediction, visualization, weights
 
 README = Path("README.md")
 RESULTS = Path("experiments/results")
 COST_FIGURE = RESULTS / "accuracy_and_time.png"
+PHOTO_FIGURE = RESULTS / "photograph.png"
 BEGIN, END = (
     "<!-- results: begin, written by python -m tools.readme -->",
     "<!-- results: end -->",
 )
+PHOTO_NETWORK = "mobilenetv2_unet_256"
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
@@ -223,6 +227,23 @@ def filled(readme, results):
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
 
+def photo_figure():
+    """A photograph that is not of the data set, its predicted mask, and one over the other.
+
+    Chelsea, by Stéfan van der Walt, CC0, which ships with scikit-image.
+
+    Returns:
+        matplotlib Figure.
+    """
+    photo = skimage.data.chelsea()
+    network = weights.published(PHOTO_NETWORK)
+    mask = prediction.predict_photo(network, photo)
+    source = "Chelsea (CC0), a photograph that no network here was trained on"
+    return visualization.plot_samples(
+        photo[None], mask[None], labelling=network.labelling, source=source
+    )
+
+
 def load_results(folder=RESULTS):
     """The results under a folder, in the order of their file names."""
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
@@ -275,6 +296,7 @@ def _precision(bits):
 def main():
     results = load_results()
     text = filled(README.read_text(), results)
+    visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     for result in results:
         if "contestants" in result and "validation" in result:
