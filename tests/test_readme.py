@@ -65,7 +65,7 @@ def test_the_figure_shows_the_results():
     figure = readme.cost_figure(readme.load_results(ROOT / readme.RESULTS))
     drawn = io.BytesIO()
     with matplotlib.rc_context({"savefig.bbox": "standard"}):
-        figure.savefig(drawn, format="png", dpi=visualization.DPI)
+        figure.savefig(drawn, format="png", dpi="figure")
     committed = plt.imread(ROOT / readme.COST_FIGURE)
     drawn.seek(0)
     redrawn = plt.imread(drawn)
