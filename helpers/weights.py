@@ -89,11 +89,16 @@ def load(path, sha256=None):
     try:
         tensors = safetensors.numpy.load(content)
         config = json.loads(_metadata(content)["config"])
-        model, threshold = NETWORKS[config["network"]](**config["arguments"]), config["threshold"]
+        build, arguments = NETWORKS[config["network"]], dict(config["arguments"])
+        threshold = config["threshold"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
+    try:
+        model = build(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     known = {variable.path: variable for variable in model.weights}
     stored = {name for name in tensors if not name.endswith(SCALE)}
     if stored != set(known):
