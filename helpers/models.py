@@ -2,15 +2,15 @@
 
 Every model takes raw pixels (0..255): its first layer does the scaling, so that nobody can scale
 wrongly. Every model gives float32 logits whatever the precision policy: a softmax over float16
-logits overflows.
+logits overflows. Every model has its channels on the last axis, whatever ``keras.json`` says.
 """
 
-import warnings
+import contextlib
 
 import keras
 from keras import layers
 
-from helpers import downloads, run_mode
+from helpers import pretrained
 
 # Keras's default of 0.99 needs hundreds of steps before the running averages that evaluation
 # uses have caught up; a short training then looks broken although its loss is fine.
@@ -24,11 +24,34 @@ TAPS = (
     "block_13_expand_relu",
     "block_16_project",
 )
-WEIGHTS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # widths of MobileNetV2 with ImageNet weights
 DECODERS = {"light": (128, 96, 64, 32), "pix2pix": (512, 256, 128, 64)}
 
 
-def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
+@contextlib.contextmanager
+def independent_of_keras_json():
+    """What is built inside does not depend on the settings in ``keras.json``.
+
+    Raises:
+        ValueError: weights would be kept in half precision, which no training survives.
+    """
+    policy = keras.config.dtype_policy()
+    if policy.variable_dtype not in ("float32", "float64"):
+        raise ValueError(
+            f"Keras's dtype policy {policy.name!r} keeps weights in {policy.variable_dtype}, too "
+            f"coarse for training: set it to float32, mixed_float16 or mixed_bfloat16, and floatx "
+            f"in keras.json to float32."
+        )
+    data_format = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(data_format)
+
+
+@independent_of_keras_json()
+def unet(input_size, classes, width=64, depth=4, skip_connections=True):
     """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597).
 
     Two differences from the paper: convolutions are padded, so that the mask comes out at the
@@ -73,8 +96,9 @@ def unet(input_size=128, classes=3, width=64, depth=4, skip_connections=True):
     return keras.Model(images, logits, name="unet")
 
 
+@independent_of_keras_json()
 def mobilenetv2_unet(
-    input_size=128, classes=3, *, alpha=1.0, weights="imagenet", decoder="light", widths=None
+    input_size, classes, *, alpha=1.0, weights="imagenet", decoder="light", widths=None
 ):
     """U-Net whose encoder is MobileNetV2 (Sandler et al., CVPR 2018,
     https://arxiv.org/abs/1801.04381).
@@ -87,7 +111,7 @@ def mobilenetv2_unet(
     Args:
         input_size: int or (height, width), pixels; each side divisible by 32.
         classes: number of output channels (logits).
-        alpha: width of the encoder: 1.0, or 0.35, 0.5, 0.75, 1.3, 1.4.
+        alpha: width of the encoder; with ImageNet weights one of ``ALPHAS``.
         weights: of the encoder: ``"imagenet"``, None for random ones, or the path of a file.
         decoder: ``"pix2pix"``, the TensorFlow tutorial's, is made of transposed convolutions.
             ``"light"`` squeezes the encoder's maps by 1x1 convolutions, enlarges by repeating
@@ -100,9 +124,10 @@ def mobilenetv2_unet(
         keras.Model: images (B, H, W, 3), any dtype, 0..255 -> logits (B, H, W, classes) float32.
 
     Raises:
-        ValueError: a side does not divide by 32, an unknown decoder, other than four widths.
-        FileNotFoundError: the ImageNet weights are neither here nor to be had; found out within
-            seconds, and the message says which file belongs where.
+        ValueError: a side does not divide by 32, an unknown decoder, other than four widths;
+            ``weights`` are damaged or of another network.
+        FileNotFoundError: ``weights`` are not there; with ``"imagenet"`` they cannot be fetched
+            either, found out within seconds, and the message says which file belongs where.
     """
     height, width_px = _checked_size(input_size, depth=len(TAPS))
     if decoder not in DECODERS:
@@ -167,6 +192,7 @@ def train_encoder(model, trainable):
         layer.trainable = bool(trainable) and number >= first and not is_norm
 
 
+@independent_of_keras_json()
 def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
     """MobileNetV2 without its classifier: images in [-1, 1] -> the five maps of ``TAPS``.
 
@@ -174,14 +200,14 @@ def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
         keras.Model, named ``encoder``; outputs from (B, H/2, W/2, 96) to (B, H/32, W/32, 320)
         at an alpha of 1.
     """
-    if weights == "imagenet":
-        _check_imagenet_weights(input_size, alpha)
     images = keras.Input((*input_size, 3), name="scaled_image")
-    with warnings.catch_warnings():  # that other sizes than five get the weights of 224 is meant
-        warnings.filterwarnings("ignore", "`input_shape` is undefined")
-        base = keras.applications.MobileNetV2(
-            input_tensor=images, include_top=False, alpha=alpha, weights=weights
-        )
+    base = keras.applications.MobileNetV2(
+        input_tensor=images, include_top=False, alpha=alpha, weights=None, name="MobileNetV2"
+    )
+    if weights == "imagenet":
+        _load_imagenet(base, input_size, alpha)
+    elif weights is not None:
+        pretrained.load(base, weights)
     return keras.Model(images, [base.get_layer(tap).output for tap in TAPS], name="encoder")
 
 
@@ -208,6 +234,7 @@ def convolution(x, channels, kernel_size, name, number="", strides=1):
     return layers.ReLU(name=f"{name}_relu{number}")(x)
 
 
+@independent_of_keras_json()
 def upsample(filters, size, apply_dropout=False, momentum=0.99, name=None):
     """The decoder block of pix2pix (Isola et al., CVPR 2017, https://arxiv.org/abs/1611.07004).
 
@@ -241,18 +268,17 @@ def upsample(filters, size, apply_dropout=False, momentum=0.99, name=None):
     return block
 
 
-def _check_imagenet_weights(input_size, alpha):
-    """Keras itself tries for minutes where there is no network."""
+def _load_imagenet(base, input_size, alpha):
+    """Google trained MobileNetV2 anew for five sizes; with an alpha above 1, for 224 alone."""
+    if alpha not in ALPHAS:
+        raise ValueError(f"alpha={alpha}: ImageNet weights are there for {ALPHAS} alone.")
     height, width = input_size
-    rows = height if height == width and height in (96, 128, 160, 192, 224) else 224
-    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{rows}_no_top.h5"
-    path = run_mode.keras_home() / "models" / name
-    if not path.exists() and not downloads.host_answers(WEIGHTS_URL + name):
-        raise FileNotFoundError(
-            f"The ImageNet weights are not in {path} and their host does not answer. Put "
-            f"{WEIGHTS_URL}{name} there and run again: no network is needed then. Or pass "
-            f"weights=None to start from random weights."
-        )
+    own = [height] if height == width in (96, 128, 160, 192) and alpha <= 1 else []
+    names = [
+        f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{size}_no_top.h5"
+        for size in dict.fromkeys([*own, 224, 192, 160, 128, 96])
+    ]
+    pretrained.load_imagenet(base, "mobilenet_v2", names)
 
 
 def _checked_size(input_size, depth):
