@@ -14,19 +14,19 @@ from helpers import downloads, run_mode
 HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
 
 
-def load_imagenet(model, folder, names):
+def load_imagenet(model, files):
     """Loads ImageNet weights from one of several files that serve.
 
     Args:
         model: from ``keras.applications``, without its classifier.
-        folder: of the files on ``HOST``, such as ``"mobilenet_v2"``.
-        names: of the files, the best first; that one is fetched where there is none.
+        files: their paths below ``HOST``, the best first; that one is fetched where there is none.
 
     Raises:
         FileNotFoundError: there is none, and the best one cannot be fetched.
         NotADirectoryError: Keras's folder is a file.
         ValueError: the file is damaged, or of another network.
     """
+    names = [file.rsplit("/", 1)[-1] for file in files]
     found = [
         path
         for name in names
@@ -35,7 +35,7 @@ def load_imagenet(model, folder, names):
     ]
     if found and found[0].name != names[0]:
         print(f"ImageNet weights: {found[0]}, as {names[0]} is not there; they fit any size.")
-    path = found[0] if found else _fetch(f"{HOST}{folder}/{names[0]}", names[0])
+    path = found[0] if found else _fetch(HOST + files[0], names[0])
     load(model, path, remedy="Delete it and run again: it is then fetched anew.")
 
 

@@ -11,17 +11,22 @@ from helpers.models.blocks import (
     double_convolution,
     upsample,
 )
-from helpers.models.encoders import ALPHAS, TAPS, mobilenetv2_encoder, train_encoder
+from helpers.models.cost import count_multiply_adds
+from helpers.models.encoders import application_encoder, train_encoder
 from helpers.models.from_scratch import unet
-from helpers.models.with_encoder import DECODERS, mobilenetv2_unet
+from helpers.models.mobilenetv2 import ALPHAS, TAPS, mobilenetv2_encoder
+from helpers.models.with_encoder import DECODERS, encoder_unet, mobilenetv2_unet
 
 __all__ = [
     "ALPHAS",
     "BATCH_NORM_MOMENTUM",
     "DECODERS",
     "TAPS",
+    "application_encoder",
     "convolution",
+    "count_multiply_adds",
     "double_convolution",
+    "encoder_unet",
     "mobilenetv2_encoder",
     "mobilenetv2_unet",
     "train_encoder",

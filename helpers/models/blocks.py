@@ -39,7 +39,7 @@ def double_convolution(x, channels, name):
     return x
 
 
-def convolution(x, channels, kernel_size, name, number="", strides=1):
+def convolution(x, channels, kernel_size, name, number="", strides=1, dilation=1):
     """Convolution, batch normalization, ReLU. (B, H, W, C) -> (B, H, W, channels), where strides
     is 1."""
     x = layers.Conv2D(
@@ -47,6 +47,7 @@ def convolution(x, channels, kernel_size, name, number="", strides=1):
         kernel_size,
         strides,
         padding="same",
+        dilation_rate=dilation,
         use_bias=False,  # batch normalization has its own
         kernel_initializer="he_normal",
         name=f"{name}_conv{number}",
@@ -80,12 +81,13 @@ def upsample(filters, size, apply_dropout=False, momentum=0.99, name=None):
             padding="same",
             kernel_initializer=keras.initializers.RandomNormal(0.0, 0.02),
             use_bias=False,
+            name="transpose",  # names of its own, or they would count the blocks built before
         )
     )
-    block.add(layers.BatchNormalization(momentum=momentum))
+    block.add(layers.BatchNormalization(momentum=momentum, name="bn"))
     if apply_dropout:
-        block.add(layers.Dropout(0.5))
-    block.add(layers.ReLU())
+        block.add(layers.Dropout(0.5, name="dropout"))
+    block.add(layers.ReLU(name="relu"))
     return block
 
 
