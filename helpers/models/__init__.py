@@ -13,7 +13,7 @@ from helpers.models.blocks import (
 )
 from helpers.models.cost import count_multiply_adds
 from helpers.models.encoders import application_encoder, train_encoder
-from helpers.models.from_scratch import unet
+from helpers.models.from_scratch import residual_unet, unet
 from helpers.models.mobilenetv2 import ALPHAS, TAPS, mobilenetv2_encoder
 from helpers.models.with_encoder import DECODERS, encoder_unet, mobilenetv2_unet
 
@@ -29,6 +29,7 @@ __all__ = [
     "encoder_unet",
     "mobilenetv2_encoder",
     "mobilenetv2_unet",
+    "residual_unet",
     "train_encoder",
     "unet",
     "upsample",
