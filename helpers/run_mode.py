@@ -79,9 +79,12 @@ def result_file(name):
     return (run_folder(name) if profile() == "smoke" else ROOT) / name
 
 
-def keras_home():
-    """The folder in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+def keras_homes():
+    """The folders in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``; then
+    the one that ``keras.utils.get_file`` takes where it may not write into the first."""
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    return home, Path(temporary, ".keras")
 
 
 def has_gpu():

@@ -123,7 +123,10 @@ def load(path, sha256=None):
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
-    model = build(**arguments)
+    try:
+        model = build(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     _assign(model, tensors, path)
     del arguments["input_size"]
     return Network(model, labelling, threshold, config["network"], arguments)
