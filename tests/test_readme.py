@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from helpers import evaluation, visualization
+from helpers import evaluation
 from helpers.classes import PETS
 from tools import readme
 

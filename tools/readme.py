@@ -59,8 +59,8 @@ def table(results):
 
 
 def cost_figure(results):
-    """Mean IoU against minutes of training: the networks, and the contestants of the time-to-accuracy
-    benchmark but the last, which is one of them.
+    """Mean IoU against minutes of training: the networks, and the contestants of the
+    time-to-accuracy benchmark but the last, which is one of them.
 
     Args:
         results: list of dicts, from ``load_results``.
@@ -133,8 +133,8 @@ def binary_table(results):
 
 
 def comparison(result):
-    """A run of ``experiments.benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
-    how long the last takes to the validation score that the first one ends with.
+    """The time-to-accuracy benchmark as Markdown: one row a contestant, its figure, and how long
+    the last takes to the validation score that the first one ends with.
 
     Args:
         result: dict, as that command writes it.
@@ -285,7 +285,8 @@ def _note(number, result):
         f"{result['train_seconds'] / 60:.0f} minutes of training in "
         f"{result['settings']['precision']} on {result['device']}; TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}. Weights: "
-        f"`experiments/weights/{result['weights']['file']}`, {_precision(result['weights']['bits'])}."
+        f"`experiments/weights/{result['weights']['file']}`, "
+        f"{_precision(result['weights']['bits'])}."
     )
 
 
