@@ -202,6 +202,16 @@ def test_parameters_of_the_papers_residual_unet():
     assert logits(model, pictures((64, 32))).shape == (2, 64, 32, 1)
 
 
+def test_a_narrow_residual_unet_trains():
+    # With strided 1x1 convolutions in it, TensorFlow 2.21 wrote past its memory.
+    model = models.residual_unet(64, 3, width=4)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(1e-3), loss)
+    images, masks = pictures(64, batch=8), np.zeros((8, 64, 64, 1))
+    first, *_, last = (model.train_on_batch(images, masks) for _ in range(5))
+    assert last < first
+
+
 def test_the_residual_unet_halves_as_often_as_it_is_deep():
     small = models.residual_unet(16, 4, width=2, depth=4)
     assert small.get_layer("bridge").output.shape == (None, 1, 1, 32)

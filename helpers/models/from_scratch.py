@@ -101,7 +101,12 @@ def residual_unit(x, channels, name, strides=1, first=False):
     """Twice: batch normalization, ReLU, 3x3 convolution; then the sum with what came in, brought
     to its shape by a 1x1 convolution. (B, H, W, C) -> (B, H / strides, W / strides, channels).
     The network's first unit starts with its convolution."""
-    shortcut = layers.Conv2D(channels, 1, strides, name=f"{name}_shortcut")(x)
+    shortcut = x
+    if strides > 1:
+        # Takes every second pixel. A 1x1 convolution with strides does the same, but TensorFlow
+        # 2.21 on a CPU crashes in its gradient where there are few channels.
+        shortcut = layers.MaxPooling2D(1, strides, name=f"{name}_every_second")(shortcut)
+    shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(shortcut)
     for i in (1, 2):
         if not (first and i == 1):
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=f"{name}_bn{i}")(x)
