@@ -4,7 +4,8 @@ The only module that reads the environment. Two variables, both optional:
 
 - ``PETS_PROFILE``: ``full`` (what the README reports), ``quick`` (minutes on a laptop) or
   ``smoke`` (seconds, for tests). Default: ``full`` where there is a GPU, else ``quick``.
-- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.datasets.oxford_pets.open_pets``.
+- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``oxford_pets.open_pets`` in
+  ``helpers.datasets``.
 """
 
 import logging
