@@ -46,7 +46,7 @@ def data_choice():
 def pick(*, full, quick):
     """The value for this run's profile. Keeps the published value (``full``) in sight.
 
-    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, and a training stage to one
+    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, a training stage to one
     epoch at 32 pixels.
 
     Example:
