@@ -4,7 +4,8 @@ The only module that reads the environment. Two variables, both optional:
 
 - ``PETS_PROFILE``: ``full`` (what the README reports), ``quick`` (minutes on a laptop) or
   ``smoke`` (seconds, for tests). Default: ``full`` where there is a GPU, else ``quick``.
-- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``helpers.datasets.oxford_pets.open_pets``.
+- ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``oxford_pets.open_pets`` in
+  ``helpers.datasets``.
 """
 
 import logging
@@ -45,7 +46,7 @@ def data_choice():
 def pick(*, full, quick):
     """The value for this run's profile. Keeps the published value (``full``) in sight.
 
-    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, and a training stage to one
+    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, a training stage to one
     epoch at 32 pixels.
 
     Example:
@@ -79,9 +80,12 @@ def result_file(name):
     return (run_folder(name) if profile() == "smoke" else ROOT) / name
 
 
-def keras_home():
-    """The folder in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+def keras_homes():
+    """The folders in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``; then
+    the one that ``keras.utils.get_file`` takes where it may not write into the first."""
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    return home, Path(temporary, ".keras")
 
 
 def has_gpu():

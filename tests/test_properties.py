@@ -5,7 +5,7 @@ The same ones in every run; a failing one is cut down to the smallest that still
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
@@ -14,10 +14,8 @@ from helpers import boundaries, evaluation, pipeline
 from helpers.albumentations_augmentation import albumentations_augment
 from helpers.augmentation import augment
 from helpers.classes import PETS
+from tests.test_label_properties import SHAPES, by_sets, drawn
 
-drawn = settings(deadline=None, derandomize=True, database=None, max_examples=50)
-
-SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7))  # B, H, W
 SEEDS = hnp.arrays(np.int64, 2)
 AUGMENTATIONS = [augment, albumentations_augment]
 
@@ -28,16 +26,6 @@ def label_pairs(draw, *classes):
     classes, shape = draw(st.sampled_from(classes or (2, 3, 4))), draw(SHAPES)
     ids = hnp.arrays(np.uint8, shape, elements=st.integers(0, classes - 1))
     return classes, draw(ids), draw(ids)
-
-
-def by_sets(truth, guess, classes):
-    """Dice and IoU, (classes,) each, from the sets of pixels."""
-    found = []
-    for number in range(classes):
-        a, b = truth == number, guess == number
-        both, either = (a & b).sum(), (a | b).sum()
-        found.append((2 * both / (both + either), both / either) if either else (1.0, 1.0))
-    return np.transpose(found)
 
 
 # --------------------------------------------------------------------------------------- scores
