@@ -28,9 +28,7 @@ class Counts(NamedTuple):
     own_outlines: np.ndarray = None  # the same at each photo's own size
     confidences: np.ndarray = None  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
     distances: np.ndarray = None  # (bins, 2): pixels, wrong ones, see boundaries.distance_counts
-    places: np.ndarray = (
-        None  # (height, width, 2): images that count this pixel, that get it wrong
-    )
+    places: np.ndarray = None  # (height, width, 2): images that count this pixel, that miss it
     known: dict = None  # file_name and the groups: (N,) each, by their keys in the record
 
 
@@ -76,7 +74,7 @@ def _count(batch, probabilities, labelling, threshold):
         guess = decide(cv2.resize(chances, mask.shape[::-1]), threshold)
         own_matrices.append(_matrix(mask, guess, labelling, columns))
         own_outlines.append(_outlines(mask, guess, labelling, columns))
-    truth = _predictable(masks, labelling, columns)
+    truth = _truth(masks, labelling, columns)
     counted = truth != VOID
     wrong = counted & (truth != ids)
     others = {key: batch[key] for key in batch if key not in ("image", "mask", "own_mask")}
@@ -437,7 +435,7 @@ def _matrix(mask, ids, labelling, columns):
     return confusion_matrix(mask, ids, len(labelling), predicted=columns, void=labelling.ignore)
 
 
-def _predictable(masks, labelling, columns):
+def _truth(masks, labelling, columns):
     """The true classes; with one logit, the first and the second under the first border rule."""
     if columns == len(labelling):
         return masks

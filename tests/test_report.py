@@ -78,7 +78,11 @@ def test_any_labelling_and_groups_are_reported(labelling, model, groups):
                 assert entry["value"] == scores_of(own.sum(axis=0), labelling)[score]
     worst = [value for _, value in written["worst_images"]]
     assert worst == sorted(worst) and len(worst) == 12
-    pixels, right, _ = counts.confidences.sum(axis=0)
+    total = counts.matrices.sum(axis=0)
+    if model and len(labelling) > 2:
+        total = evaluation.binary_matrices(total, next(iter(labelling.border_rules.values())))
+    pixels, right = total.sum(), np.trace(total)
+    assert counts.confidences.sum(axis=0)[:2].tolist() == [pixels, right]
     for part in (counts.distances.sum(axis=0), counts.places.sum(axis=(0, 1))):
         assert part.tolist() == [pixels, pixels - right]
 
