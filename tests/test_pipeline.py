@@ -177,10 +177,8 @@ COUNT = 200
 def examples():
     """200 noisy images; the mask's value is the example's number, which no augmentation hides."""
     images = np.random.default_rng(0).integers(0, 256, (COUNT, 8, 12, 3), np.uint8)
-    masks = (
-        np.zeros((COUNT, 8, 12, 1), np.uint8)
-        + np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
-    )
+    numbers = np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
+    masks = np.broadcast_to(numbers, (COUNT, 8, 12, 1))
     return tf.data.Dataset.from_tensor_slices((images, masks))
 
 
