@@ -49,7 +49,7 @@ def fill(root, mask=SQUARES, image=".png", ending=".png", names="abcdef", **opti
 
 def first_mask(found, **options):
     """The mask of the first example, as the pipeline decodes it."""
-    dataset, _ = folder.dataset_of(found)
+    dataset = folder.dataset_of(found).dataset
     splits = [datasets.read_records(dataset, split) for split in datasets.SPLITS]
     records = {r["file_name"].decode(): r for s in splits for r in s.as_numpy_iterator()}
     record = records[min(records)]

@@ -53,6 +53,15 @@ class Example:
         return self.pair.mask.path
 
 
+class Opened(NamedTuple):
+    """``dataset``: datasets.Dataset. ``members``: split -> numbers of ``Look.examples``. ``words``:
+    sentences on the splits."""
+
+    dataset: Dataset
+    members: dict
+    words: list
+
+
 class Look(NamedTuple):
     """What was found in the folders.
 
@@ -138,7 +147,7 @@ def open_folder(image_folder, mask_folder, splitting=None, **reading):
     Returns:
         datasets.Dataset. Errors as in ``look`` and ``dataset_of``.
     """
-    return dataset_of(look(image_folder, mask_folder, **reading), splitting)[0]
+    return dataset_of(look(image_folder, mask_folder, **reading), splitting).dataset
 
 
 def dataset_of(found, splitting=None):
@@ -152,7 +161,7 @@ def dataset_of(found, splitting=None):
         splitting: splits.Splitting; None for those of the folders, or else a draw.
 
     Returns:
-        datasets.Dataset, and sentences on its splits.
+        Opened.
 
     Raises:
         ValueError: as ``splits.split``; or a class of validation or test is in no training image.
@@ -161,7 +170,8 @@ def dataset_of(found, splitting=None):
     given = [example.pair.split for example in found.examples]
     presence = found.areas() > 0
     hashes = [example.hash for example in found.examples]
-    members, words = splits.split(names, given, presence, hashes, splitting or Splitting())
+    splitting = splitting or Splitting()
+    members, words = splits.split(names, given, presence, hashes, splitting)
     trained = presence[members["train"]].any(axis=0)
     for number in members["validation"] + members["test"]:
         strange = np.flatnonzero(presence[number] & ~trained)
@@ -176,10 +186,10 @@ def dataset_of(found, splitting=None):
         labelling=found.encoding.labelling,
         read=functools.partial(_read, found, members),
         sizes={split: len(own) for split, own in members.items()},
-        official=SPLITS if any(given) else (),
+        official=tuple({*given} - {None}) if not splitting.folds else (),
         remedy=REMEDY,
     )
-    return dataset, words
+    return Opened(dataset, members, words)
 
 
 def describe(found):

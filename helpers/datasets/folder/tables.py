@@ -39,7 +39,7 @@ def read(classes, folders):
         return parse(str(classes).replace(",", "\n"), "The given"), "the given classes"
     for path in [Path(classes)] if classes else [f / name for f in folders for name in FILES]:
         if classes or path.is_file():
-            return parse(path.read_text("utf-8-sig", "replace"), path), str(path)
+            return parse(path.read_text("utf-8-sig", "replace"), path), path.name
     return None, None
 
 
