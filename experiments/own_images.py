@@ -209,6 +209,8 @@ def run(options):
 
 
 def main():
+    for stream in (sys.stdout, sys.stderr):  # a name that a console cannot show ends nothing
+        stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args()
         run(options)

@@ -54,8 +54,8 @@ class Example:
 
 
 class Opened(NamedTuple):
-    """``dataset``: datasets.Dataset. ``members``: split -> numbers of ``Look.examples``. ``words``:
-    sentences on the splits."""
+    """``dataset``: datasets.Dataset. ``members``: split -> numbers of ``Look.examples``.
+    ``words``: sentences on the splits."""
 
     dataset: Dataset
     members: dict

@@ -85,13 +85,21 @@ def decide(examples, table, source, void=None, snap=False):
         names = _named(table, _values(used), kind)
         words.append(f"Classes as in {source}.")
     ignored = _void(void, names, _values(used), kind, table is None)
-    ids = dict.fromkeys([*names, *ignored])
     if not snap:
-        faults |= _unknown(used, ids, kind, source)
+        faults |= _unknown(used, {*names, *ignored}, kind, source)
     used = [example for example in used if example not in faults]
     if not used:
         raise ValueError(next(iter(faults.values())))
-    found = _values(used)
+    code, more = _encoding(names, ignored, kind, table or (), used, snap)
+    for example in used:
+        if {code.id_of(value) for value in example.pixels} == {VOID}:
+            faults[example] = f"{example.mask} holds void alone: leave it out."
+    return code, words + more, faults
+
+
+def _encoding(names, ignored, kind, table, examples, snap):
+    """The Encoding of the values that have a name, and sentences on the others."""
+    found, words = _values(examples), []
     missing = [v for v in names if v not in found and v not in ignored and not snap]
     kept = [v for v in names if v not in ignored and v not in missing]
     if ignored:
@@ -105,14 +113,10 @@ def decide(examples, table, source, void=None, snap=False):
             f"({', '.join(names[v] for v in kept[:5])}), expected 2 to {MOST}: look whether these "
             f"are the masks, and whether classes and void are named rightly."
         )
-    colors = _colors(kept, kind, {e.name: e.color for e in table or ()}, names, used)
-    void = VOID if ignored else None
+    colors = _colors(kept, kind, {entry.name: entry.color for entry in table}, names, examples)
+    labelling = Labelling([names[v] for v in kept], colors, void=VOID if ignored else None)
     ids = {**dict(zip(kept, range(len(kept)))), **dict.fromkeys(ignored, VOID)}
-    code = Encoding(Labelling([names[v] for v in kept], colors, void=void), kind, ids, snap)
-    for example in used:
-        if {code.id_of(value) for value in example.pixels} == {VOID}:
-            faults[example] = f"{example.mask} holds void alone: leave it out."
-    return code, words, faults
+    return Encoding(labelling, kind, ids, snap), words
 
 
 def _values(examples):
@@ -137,7 +141,10 @@ def _check_clean(examples, kind):
     first = next((e for e in examples if e.stored.form.endswith("JPEG")), examples[0])
     remedy = f"export them again as PNG without smoothing, or {SNAP}"
     if kind != LABELS and first.stored.form.endswith("JPEG"):
-        raise ValueError(f"{first.mask} is a mask in a JPEG, which changes values: {remedy}.")
+        raise ValueError(
+            f"{first.mask} is a JPEG, which changes values: give the images first, then the "
+            f"masks; if these are the masks, {remedy}."
+        )
     if kind != LABELS and len(solid) > MOST_FOUND:
         raise ValueError(
             f"{first.mask} and others hold {len(solid)} values and more, as photographs do: give "

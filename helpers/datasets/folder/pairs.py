@@ -86,21 +86,26 @@ def find_pairs(images, masks):
             f"{one.name} and {_shown(other)}. Name each mask as its image, or with _mask behind."
         )
     used = {*found, *found.values(), *blamed}
-    left = [path.name for path in places if path not in used]
-    ignored = [
-        f"{what}: {len(names)} ({', '.join(names[:10])}{', ...' * (len(names) > 10)})"
-        for what, names in (
-            ("images without a mask", left),
-            ("masks without an image", [_shown(mask) for mask in sources if mask not in used]),
-            ("files of other kinds", [path.name for path in files["others"]]),
-        )
-        if names
-    ]
+    ignored = _listed(
+        {
+            "images without a mask": [path.name for path in places if path not in used],
+            "masks without an image": [_shown(mask) for mask in sources if mask not in used],
+            "files of other kinds": [path.name for path in files["others"]],
+        }
+    )
     pairs = [
         Pair(image.relative_to(images).as_posix(), image, mask, places[image].split)
         for image, mask in sorted(found.items())
     ]
     return Pairing(pairs, ignored, faults)
+
+
+def _listed(found):
+    return [
+        f"{what}: {len(names)} ({', '.join(names[:10])}{', ...' * (len(names) > 10)})"
+        for what, names in found.items()
+        if names
+    ]
 
 
 class _Place(NamedTuple):

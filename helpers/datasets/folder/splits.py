@@ -74,17 +74,20 @@ def split(names, given, presence, hashes, splitting):
             word += f" with seed {splitting.seed}"
     train, validation, test = map(len, members.values())
     words = [f"{word}: {train} to train, {validation} to validate, {test} to test."]
+    return members, words + _words_on_alike(names, alike, members)
+
+
+def _words_on_alike(names, alike, members):
     where = {number: split for split, own in members.items() for number in own}
     torn = [group for group in alike if len({where.get(n) for n in group} - {None}) > 1]
     if torn:
         pair = " and ".join(names[number] for number in torn[0][:2])
-        words.append(
+        return [
             f"Doubtful: {len(torn)} groups of images that look alike are in several splits, so "
             f"that scores may flatter: {pair}, for instance."
-        )
-    elif alike:
-        words.append(f"{sum(map(len, alike))} images look like others; these are on one side.")
-    return members, words
+        ]
+    count = sum(map(len, alike))
+    return [f"{count} images look like others; these are on one side."] if alike else []
 
 
 def _fold(units, pool, presence, splitting):

@@ -35,7 +35,7 @@ def read(classes, folders):
         return [Entry(*one) for one in named], "the given classes"
     if isinstance(classes, (list, tuple)):
         return [Entry(name) for name in classes], "the given classes"
-    if classes is not None and "=" in str(classes):
+    if classes is not None and "=" in str(classes) and not Path(classes).is_file():
         return parse(str(classes).replace(",", "\n"), "The given"), "the given classes"
     for path in [Path(classes)] if classes else [f / name for f in folders for name in FILES]:
         if classes or path.is_file():
