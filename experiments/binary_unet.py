@@ -5,7 +5,8 @@
 
 trains it on Oxford-IIIT Pet and writes ``binary_unet.json`` or ``binary_small_subset.json`` under
 ``experiments/results``, and the weights under ``experiments/weights``. With ``--files``, prints
-which images the small subset has and stops. A run that was killed resumes when it is started again.
+which images the small subset has and stops. A run that was killed resumes when it is started
+again.
 
 With all images, the network is first trained on the three classes, as by ``python -m
 experiments.mobilenetv2_unet --size 256`` and in the same folder: if that has been run, it is not
@@ -38,7 +39,7 @@ THRESHOLDS = np.linspace(0.05, 0.95, 19).round(2).tolist()
 
 
 def build(size):
-    """The network that is trained, for images of (size, size)."""
+    """The network that is trained, for images of a size or (height, width)."""
     return models.mobilenetv2_unet(size, **ARGUMENTS)
 
 
@@ -54,7 +55,7 @@ def from_three_classes(model):
     Returns:
         Keras model with one logit.
     """
-    binary = build(model.input_shape[1])
+    binary = build(model.input_shape[1:3])
     for new, old in zip(binary.layers[:-1], model.layers[:-1], strict=True):
         new.set_weights(old.get_weights())
     kernel, bias = model.layers[-1].get_weights()  # (h, w, classes, channels), (classes,)

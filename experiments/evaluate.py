@@ -63,12 +63,12 @@ def main():
             border="whoever trained it chose",
             threshold=network.threshold,
         )
-    limit = f" --limit {options.limit}" if options.limit else ""
+    command = f"python -m experiments.evaluate {options.source} --split {options.split}"
     report |= {
         "protocol": protocol,
         "settings": {"source": options.source, "parameters": network.model.count_params()},
         "seed": None,
-        "command": f"python -m experiments.evaluate {options.source} --split {options.split}{limit}",
+        "command": command + (f" --limit {options.limit}" if options.limit else ""),
     }
     print(f"{options.source} on {report['data_source']}, at {report['input_size']} px")
     print(table(report))

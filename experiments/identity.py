@@ -1,189 +1,273 @@
-"""Which training this is: what defines the function that it learns, and nothing else.
+"""Which training this is: a short name for what defines the function that is learnt.
 
-Not the release of Keras, the precision or the machine: they change the last digits. A function is
-what its code says, and the code and the constants of this project that it uses; a library's function
-is its name.
+Code counts by what it says: a function of this project or of a notebook is its source, without
+comments and docstrings, with the values that it uses, in turn. A library's function is its name; a
+Keras object is what it is set to. Releases of Python and Keras, precision and the names that Keras
+gives to layers do not count.
 """
 
 import ast
+import collections
+import copyreg
+import dis
 import functools
 import hashlib
+import importlib
 import inspect
 import json
-import site
+import linecache
+import random
 import sys
 import sysconfig
-import textwrap
+import threading
 import types
 from pathlib import Path
 
 import keras
 import numpy as np
 
-LIBRARIES = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-LIBRARIES |= {*site.getsitepackages(), site.getusersitepackages()}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 PLAIN = (str, int, float, bool, type(None))
+STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
+# What Python puts into a class, and Keras into an object, beside what was written or set.
+OF_CLASSES = set(
+    """__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__
+    __firstlineno__ __static_attributes__ __dataclass_params__""".split()
+)
+OF_KERAS = set("_model model params name dtype _dtype _dtype_policy autocast".split())
+RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
 
 
 class Unidentified(Exception):
-    """There is no telling what this is, and so whether it is the same another time."""
-
-
-def digest(identity):
-    """A short name for an identity: 8 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def of_network(model):
-    """A network: its layers in order, what they read, their settings that are not the default, and
-    the weights that they start from.
-
-    Keras's own JSON changes with its releases, which add settings, and holds the precision.
-
-    Returns:
-        list, ready for JSON.
-    """
-    numbers = {}
-    layers = []
-    for layer in model.layers:
-        numbers[layer.name] = len(numbers)
-        inputs = [
-            numbers.get(getattr(tensor._keras_history.operation, "name", None))
-            for node in layer._inbound_nodes[:1]
-            for tensor in node.input_tensors
-        ]
-        inner = of_network(layer) if isinstance(layer, keras.Model) else _settings(layer)
-        layers.append([type(layer).__name__, inputs, layer.trainable, inner])
-    weights = hashlib.sha256()
-    for weight in model.get_weights():
-        weights.update(weight.tobytes())
-    return [*layers, weights.hexdigest()]
-
-
-def _settings(layer):
-    parameters = inspect.signature(type(layer).__init__).parameters
-    return {
-        name: _plain_setting(value)
-        for name, value in layer.get_config().items()
-        if name in parameters
-        and value != parameters[name].default
-        # the start weights say what an initializer did; the rest is of names and precision
-        and not name.endswith(("_initializer", "name", "dtype", "autocast"))
-    }
-
-
-def _plain_setting(value):
-    if isinstance(value, dict) and "class_name" in value:  # a serialized object
-        config = {k: v for k, v in value.get("config", {}).items() if "dtype" not in k}
-        return [value["class_name"], config]
-    return json.loads(json.dumps(value, default=str))
+    """There is no telling whether this is the same another time; the message says what."""
 
 
 def of(value):
-    """Anything that a training is told: numbers, functions, losses, callbacks.
+    """A short name, 16 hexadecimal digits: the same for what does the same, in any process.
 
-    Returns:
-        JSON.
+    Args:
+        value: numbers, arrays, functions, classes, objects, Keras objects; and lists, tuples, sets
+            and dicts of these.
 
     Raises:
-        Unidentified: an object that keeps what it does in something else than plain values.
+        Unidentified: there is no telling, as of a function without source.
     """
-    return _of(value, frozenset())
+    return _named(_of, value)
+
+
+def of_graph(network):
+    """As ``of``, of a Keras model without its weights."""
+    return _named(_layer, network)
+
+
+def _named(find, value):
+    try:
+        found = json.dumps(find(value, {}))
+    except Unidentified:
+        raise
+    except Exception as error:  # of any kind: much of what is asked here is others' code
+        raise Unidentified(f"an object of {type(value).__qualname__} ({error})") from error
+    return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
 def _of(value, above):
-    if isinstance(value, PLAIN):
-        return value
-    if isinstance(value, (list, tuple, set, frozenset)):
-        found = [_of(part, above) for part in value]
-        return sorted(found, key=str) if isinstance(value, (set, frozenset)) else found
-    if isinstance(value, dict):
-        return {str(name): _of(part, above) for name, part in value.items()}
-    if isinstance(value, np.generic | np.ndarray):
-        return [str(value.dtype), hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
-    if isinstance(value, functools.partial):
-        return ["partial", *(_of(p, above) for p in (value.func, value.args, value.keywords))]
-    if isinstance(value, types.MethodType):
-        return ["method", value.__name__, _of(value.__self__, above)]
-    if isinstance(value, type) or inspect.isroutine(value):
-        return _of_code(value, above)
-    kind = _of_code(type(value), above)
-    if hasattr(value, "get_config"):
-        return [kind, _of(value.get_config(), above)]
-    if not hasattr(value, "__dict__"):
-        raise Unidentified(f"an object of {type(value).__qualname__}")
-    return [kind, _of(_own(value), above)]
+    """JSON values; ``above`` are the objects that this one is a part of, by id."""
+    if type(value) in PLAIN:
+        return value + 0.0 if type(value) is float else value  # -0.0 is 0.0
+    if id(value) in above:
+        return ["again", list(above).index(id(value))]
+    above = {**above, id(value): value}
+    if type(value) in (list, tuple):
+        return [_of(part, above) for part in value]
+    if type(value) in (set, frozenset):
+        return sorted((_of(part, above) for part in value), key=json.dumps)
+    if type(value) in (dict, types.MappingProxyType):
+        return sorted((_of(pair, above) for pair in value.items()), key=json.dumps)
+    if type(value) is bytes:
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    if isinstance(value, type):
+        return _of_class(value, above)
+    if isinstance(value, types.FunctionType):
+        return _of_function(value, above)
+    return [_of(type(value), above), _of_object(value, above)]
 
 
-def _own(value):
-    """An object's values, without those that Keras gives a callback when a training begins."""
-    return {k: v for k, v in vars(value).items() if k not in ("_model", "model", "params")}
+def _of_object(value, above):
+    if isinstance(value, keras.Layer):
+        return [_layer(value, above), _of(value.get_weights(), above)]
+    if isinstance(value, keras.callbacks.Callback) or hasattr(value, "get_config"):
+        return _settings(value, above)
+    if hasattr(value, "__array__") and not (array := np.asarray(value)).dtype.hasobject:
+        return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+    if hasattr(value, "__wrapped__"):  # tf.function, functools.cache, staticmethod
+        return _of(value.__wrapped__, above)
+    if isinstance(value, property):
+        return [_of(part, above) for part in (value.fget, value.fset)]
+    if isinstance(value, threading.local):  # what a thread keeps for itself
+        return None
+    if isinstance(value, RANDOM):
+        raise Unidentified("a random generator, whose numbers depend on its past,")
+    try:  # what it is made of, as for pickle
+        reduce = copyreg.dispatch_table.get(type(value))
+        made_of = reduce(value) if reduce else value.__reduce_ex__(2)
+    except Exception as error:
+        raise Unidentified(f"an object of {type(value).__qualname__}") from error
+    if isinstance(made_of, str):  # a global name
+        return f"{getattr(value, '__module__', '')}.{made_of}"
+    return [_of(list(p) if hasattr(p, "__next__") else p, above) for p in made_of]
 
 
-def _of_code(code, above):
-    """A function or class: its name, and, where it is not a library's, its source and what the
-    source names."""
-    name = f"{code.__module__}.{code.__qualname__}"
-    if code in above or _is_library(code):
-        return name
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
-    except (OSError, TypeError, SyntaxError) as error:  # a lambda in the middle of a call, say
-        if not hasattr(code, "__code__"):
-            raise Unidentified(f"{name}, whose source is not to be found") from error
-        tree = None
-    used = {} if isinstance(code, type) else _closure(code)
-    world = vars(sys.modules.get(code.__module__, types)) if isinstance(code, type) else {}
-    names = _names(tree) if tree else set(code.__code__.co_names)
-    world = world or code.__globals__
-    for used_name in sorted(names & world.keys()):
-        used[used_name] = world[used_name]
-    above |= {code}
-    found = {}
-    for used_name, part in used.items():
-        if isinstance(part, types.ModuleType):
-            if not _is_library(part):
-                found |= {
-                    f"{used_name}.{attribute}": _of(getattr(part, attribute), above)
-                    for attribute in sorted(_names(tree) if tree else names)
-                    if hasattr(part, attribute) and not attribute.startswith("__")
-                }
-        elif part is not code:
-            found[used_name] = _of(part, above)
-    return [name, _text(tree) if tree else _of_bytecode(code.__code__), found]
+def _of_class(cls, above):
+    if _is_of_library(cls):
+        return _name(cls)
+    members = {name: part for name, part in vars(cls).items() if name not in OF_CLASSES}
+    return [_of(part, above) for part in (cls.__bases__, members)]
 
 
-def _closure(function):
-    """What a function holds beside its arguments: defaults and variables of the functions around."""
-    held = dict(zip(function.__code__.co_freevars, function.__closure__ or ()))
-    values = {name: cell.cell_contents for name, cell in held.items()}
-    return {**values, "(defaults)": function.__defaults__, "(keywords)": function.__kwdefaults__}
+def _of_function(function, above):
+    code = function.__code__
+    cells = zip(code.co_freevars, function.__closure__ or ())
+    held = {name: cell.cell_contents for name, cell in cells}
+    if _is_library(code.co_filename):
+        return [_name(function), _of(held, above)]
+    held |= _used(function)
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    return [_of(part, above) for part in (_source(code), held, defaults)]
 
 
-def _of_bytecode(code):
-    constants = [c for c in code.co_consts if isinstance(c, PLAIN)]
-    return hashlib.sha256(repr((code.co_code, constants, code.co_names)).encode()).hexdigest()
+def _used(function):
+    """The global values that a function names, and what it names of the project's modules."""
+    codes = list(_codes(function.__code__))
+    names = {name for code in codes for name in code.co_names}
+    used = {}
+    for instruction in (part for code in codes for part in dis.get_instructions(code)):
+        name = instruction.argval
+        if instruction.opname == "IMPORT_NAME":
+            used[name] = importlib.import_module(name)
+        elif instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and name in function.__globals__:
+            used[name] = function.__globals__[name]
+    modules = [value for value in used.values() if isinstance(value, types.ModuleType)]
+    for module in modules:  # which grows
+        if _is_library(module):
+            continue
+        for name in names & vars(module).keys():
+            value = used[f"{module.__name__}.{name}"] = vars(module)[name]
+            if isinstance(value, types.ModuleType) and value not in modules:
+                modules.append(value)
+    return used
 
 
-def _names(tree):
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+def _codes(code):
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
 
 
-def _text(tree):
-    """The source without comments, layout and docstrings."""
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0].value, "value", None), str):
-                body[:1] = [ast.Pass()]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+def _source(code):
+    """The text of a function, without comments and docstrings."""
+    linecache.checkcache(code.co_filename)
+    functions, codes = _parsed("".join(linecache.getlines(code.co_filename)))
+    texts = functions[code.co_name, code.co_firstlineno]
+    if code in codes and len(texts) == 1:
+        return texts[0]
+    # There is none, or it was changed since, or lambdas share a line: what is run then, which
+    # another release of Python writes otherwise.
+    constants = [_source(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)
+    return [code.co_code, constants, names]
 
 
-def _is_library(code):
-    module = code if isinstance(code, types.ModuleType) else sys.modules.get(code.__module__)
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return module is not None and module.__name__ != "__main__"  # built in; not a notebook
-    folders = Path(file).parents
-    return any(Path(library) in folders for library in LIBRARIES)
+@functools.lru_cache(64)
+def _parsed(source):
+    """The texts of the functions in a file, by name and line, and the code they compile to."""
+    codes = set(_codes(compile(source, "", "exec", dont_inherit=True)))
+    functions, nodes = collections.defaultdict(list), list(ast.walk(ast.parse(source)))
+    for node in nodes:
+        if isinstance(node, FUNCTIONS) and ast.get_docstring(node) is not None:
+            node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    for node in nodes:
+        if isinstance(node, (*FUNCTIONS, ast.Lambda)):
+            line = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])])
+            functions[getattr(node, "name", "<lambda>"), line].append(ast.unparse(node))
+    return functions, codes
+
+
+def _layer(layer, above):
+    """A layer, or a network of them, without weights: what it is set to, and what it reads."""
+    settings, wires = [], None
+    config = layer.get_config()
+    if isinstance(layer, keras.Model) and "layers" in config:
+        parts = getattr(layer, "operations", layer.layers)
+        numbers = {part.name: number for number, part in enumerate(parts)}
+        settings = [_layer(part, above) for part in parts]
+        wires = [_wired(part.get("inbound_nodes"), numbers) for part in config["layers"]]
+    else:
+        settings = _settings(layer, above)
+    return [_of(type(layer), above), getattr(layer, "trainable", None), settings, wires]
+
+
+def _wired(node, numbers):
+    """Keras's JSON of what a layer reads, with numbers for the names of layers."""
+    if isinstance(node, (list, tuple)):
+        return [_wired(part, numbers) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("class_name") == "__keras_tensor__":
+        name, *place = node["config"]["keras_history"]
+        return [numbers[name], *place]
+    return {key: _wired(part, numbers) for key, part in node.items() if part is not None}
+
+
+def _settings(value, above):
+    """What a Keras object is set to, where that is not the default: each release adds some."""
+    config = value.get_config() if hasattr(value, "get_config") else {}
+    _, *parameters = inspect.signature(type(value).__init__).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    defaults = {part.name: part.default for part in parameters if part.kind in named}
+    settings = {name: _set(value, name, part) for name, part in config.items()}
+    if isinstance(value, keras.Operation):  # its attributes, and Layer's config, hold more
+        settings = {name: part for name, part in settings.items() if name in defaults}
+    elif not config or not _is_of_library(type(value)):
+        settings = {**vars(value), **settings}
+        if _is_of_library(type(value)) and defaults.keys() <= settings.keys():
+            settings = {name: settings[name] for name in defaults}  # without what it remembers
+    found = {name: _of(part, above) for name, part in sorted(settings.items())}
+    return {
+        name: part
+        for name, part in found.items()
+        if name not in OF_KERAS and part != _of(defaults.get(name, type(value)), above)
+    }
+
+
+def _set(value, name, part):
+    """The object that a part of Keras's JSON stands for, where there is one."""
+    if not isinstance(part, dict) or "class_name" not in part:
+        return part
+    for held in (getattr(value, name, None), getattr(value, f"_{name}", None)):
+        if isinstance(held, types.FunctionType) or type(held).__name__ == part["class_name"]:
+            return held
+    return [part["class_name"], part["config"]]
+
+
+def _is_of_library(cls):
+    return cls.__module__ != "__main__" and _is_library(sys.modules.get(cls.__module__))
+
+
+def _is_library(place):
+    """Whether a module, or the file of a function, is not of this project or a notebook."""
+    if isinstance(place, types.ModuleType):
+        place = getattr(place, "__file__", None) or [*getattr(place, "__path__", ()), None][0]
+    if place is None or place.startswith("<frozen"):
+        return True
+    folders = set(Path(place).parents)
+    named = {folder.name for folder in folders}
+    return not (
+        named.isdisjoint({"site-packages", "dist-packages"}) and STANDARD.isdisjoint(folders)
+    )
+
+
+def _name(code):  # without inner modules, which releases rename
+    return f"{code.__module__.partition('.')[0]}.{code.__qualname__}"

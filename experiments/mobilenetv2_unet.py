@@ -3,9 +3,9 @@
     python -m experiments.mobilenetv2_unet --size 128
 
 trains it on Oxford-IIIT Pet and writes ``experiments/results/mobilenetv2_unet_128.json`` and
-``experiments/weights/mobilenetv2_unet_128.safetensors``; 256 likewise. A run that was killed resumes
-when it is started again. Both sizes train in one folder: the larger continues from the smaller.
-Notebook 03 takes the same numbers.
+``experiments/weights/mobilenetv2_unet_128.safetensors``; 256 likewise. A run that was killed
+resumes when it is started again. Both sizes train in one folder: the larger continues from the
+smaller. Notebook 03 takes the same numbers.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RUN = Run("runs/mobilenetv2_unet", seed=42)
 
 
 def build(size):
-    """The network that is trained, for images of (size, size)."""
+    """The network that is trained, for images of a size or (height, width)."""
     return mobilenetv2_unet(size, **ARGUMENTS)
 
 

@@ -1,10 +1,9 @@
-"""Keeps what a training gave: the weights, and their scores on the test split with the protocol."""
+"""Keeps what a training gave: the weights, and their scores on the test split."""
 
 import datetime
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import keras
 
@@ -12,7 +11,6 @@ from experiments import recipe, report
 from helpers import datasets, evaluation, files, models, pipeline, run_mode, training, weights
 from helpers.datasets import oxford_pets
 
-RESULTS = Path("experiments/results")
 OPTIMIZER = "AdamW, weight decay 1e-4, cosine schedule per stage"
 PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 ALL_CLASSES = (
@@ -21,8 +19,8 @@ ALL_CLASSES = (
     "unless it says per image; 95 % bootstrap intervals over images."
 )
 BINARY = (
-    "{first} against {second}; trained with the border as {border}, scored under each border rule, "
-    "at the network's input size; masks resized by nearest neighbour; pooled over the split "
+    "{first} against {second}; trained with the border as {border}, scored under each border "
+    "rule, at the network's input size; masks resized by nearest neighbour; pooled over the split "
     "unless it says per image; threshold {threshold}; 95 % bootstrap intervals over images."
 )
 
@@ -72,7 +70,7 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
     result = publish(name, network, pets, values, bits)
     print(
         f"{result['data_source']}: pixel accuracy {result['pixel_accuracy']:.4f}, "
-        f"mean IoU {result['mean_iou']:.4f} -> {RESULTS / name}.json"
+        f"mean IoU {result['mean_iou']:.4f} -> {weights.RESULTS / name}.json"
     )
     return result
 
@@ -85,8 +83,8 @@ def publish(name, network, dataset, values, bits=16):
         name: of both files.
         network: weights.Network, trained.
         dataset: datasets.Dataset.
-        values: dict, what else belongs to the result: ``protocol``, ``settings`` (a dict), ``seed``,
-            ``command``, ...
+        values: dict, what else belongs to the result: ``protocol``, ``settings`` (a dict),
+            ``seed``, ``command``, ...
         bits: as in ``weights.save``.
 
     Returns:
@@ -98,14 +96,14 @@ def publish(name, network, dataset, values, bits=16):
     settings = {**values["settings"], "parameters": network.model.count_params()}
     result = {**scored(network, dataset, "test", progress=True), **values, "weights": file}
     result["settings"] = settings
-    files.write_json(RESULTS / f"{name}.json", result)
+    files.write_json(weights.RESULTS / f"{name}.json", result)
     return result
 
 
 def check_writable(name):
     """Raises OSError where ``publish`` could not write, before hours of training."""
     files.check_writable(weights.FOLDER / f"{name}{weights.SUFFIX}")
-    files.check_writable(RESULTS / f"{name}.json")
+    files.check_writable(weights.RESULTS / f"{name}.json")
 
 
 def scored(network, dataset, split, progress=False):

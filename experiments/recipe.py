@@ -1,20 +1,21 @@
 """Training in stages, as the recipes behind ``experiments/results`` do it."""
 
-import json
+import contextlib
+import math
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
+import numpy as np
 
 from experiments import identity
-from helpers import checkpoints, evaluation, files, pipeline, run_mode, training
+from helpers import checkpoints, datasets, evaluation, pipeline, run_mode, training
 from helpers.augmentation import augment
 from helpers.classes import VOID
 from helpers.dice import BinaryDice, MeanDice
 from helpers.losses import CrossEntropyDiceLoss
 from helpers.models import train_encoder
-
-FINISHED = "finished.json"
 
 
 def train(
@@ -26,10 +27,10 @@ def train(
     differ in size (progressive resizing).
 
     Called again with the same arguments, a training that was killed resumes, see ``training.fit``,
-    and one that is finished is loaded, not trained again. The same means: network and its weights at
-    the start, data, augmentation, loss, callbacks, ``keep_best``, backend, seed and stages up to
-    there, see ``experiments.identity``. Each training has a folder of its own in the run folder, so
-    none replaces another.
+    and one that is finished is loaded, not trained again. The same means, by ``identity``: network
+    and the weights that it is given, data (not what is in its files), augmentation, loss,
+    optimizer, callbacks, ``keep_best``, backend and seed. Each training has a folder of its own in
+    the run folder, so none replaces another.
 
     Args:
         build: function of an image size that returns a Keras model with logits of the data set's
@@ -47,29 +48,22 @@ def train(
     Returns:
         model: of the last stage, with the weights that were best on validation.
         history: dict of lists by epoch, all stages in a row, and ``seconds`` by stage.
+
+    Raises:
+        RuntimeError: the same training is running already, or its loss became NaN or infinite.
+        OSError: the run folder cannot be written to.
     """
     loss = default_loss(dataset.labelling) if loss is None else loss
-    model, history, before = start, {"seconds": []}, []
+    task = _Task(dataset, loss, augmentation, border)
+    of_all = _identified(_identity, task, run)
+    model, history = start, {"seconds": []}
     for number, stage in enumerate(stages, start=1):
         if run.verbose:
             print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
-        run_mode.set_seed(run.seed)  # each stage anew, so that a resumed run is the same run
-        previous, model = model, build(stage.size)
-        if previous is not None:
-            model.set_weights(previous.get_weights())
-        if stage.train_encoder is not True:
-            train_encoder(model, stage.train_encoder)
-        before.append(stage)
-        what = (dataset, before, run, loss, augmentation, border)
-        folder, known = _folder(model, f"stage_{number}", *what)
-        with checkpoints.locked(folder):
-            if not run.resume:
-                _move_aside(folder)
-            part = _finished(model, folder, run)
-            if part is None:
-                part = _train_stage(model, dataset, number, stage, run, what[3:], folder)
-                _keep(model, folder, {"identity": known, "history": part})
-        for name, values in part.items():
+        model, given = _build(build, stage, run.seed, model)
+        known = {**of_all, **_identified(_identity_of_stage, task, stage, model, given)}
+        keeper = _train_stage(model, task, number, stage, run, known)
+        for name, values in {**keeper.history, "seconds": [round(keeper.seconds)]}.items():
             history.setdefault(name, []).extend(values)
     return model, history
 
@@ -85,98 +79,129 @@ def evaluate(model, dataset, split, threshold=0.5):
 
 def default_loss(labelling):
     """Cross-entropy plus Dice; pixels that count for nothing are ignored."""
-    return CrossEntropyDiceLoss(ignore=None if labelling.void is None else VOID)
+    return CrossEntropyDiceLoss(ignore=_ignored(labelling))
 
 
-def _train_stage(model, dataset, number, stage, run, told, folder):
-    loss, augmentation, border = told
-    labelling = dataset.labelling
-    ignore = None if labelling.void is None else VOID
-    metric = MeanDice(len(labelling), ignore=ignore) if border is None else BinaryDice()
-    keeper = checkpoints.Checkpoints(folder, f"val_{metric.name}", run.keep_best)
+class _Task(NamedTuple):
+    """What is learnt from: see ``train``."""
+
+    dataset: datasets.Dataset
+    loss: keras.losses.Loss
+    augmentation: object
+    border: str | None
+
+
+def _build(build, stage, seed, start):
+    """A stage's network, and those of its weights that do not follow from the seed: these have the
+    same last digits on every device, and the drawn ones do not."""
+    if start is None:
+        run_mode.set_seed(seed + 1)
+        others = build(stage.size).get_weights()
+    run_mode.set_seed(seed)  # each stage anew, so that a resumed run is the same run
+    model = build(stage.size)
+    if start is not None:
+        model.set_weights(start.get_weights())
+        others = model.get_weights()
+    if stage.train_encoder is not True:
+        train_encoder(model, stage.train_encoder)
+    given = [one for one, other in zip(model.get_weights(), others) if np.array_equal(one, other)]
+    return model, given
+
+
+def _identity(task, run):
+    data, splits = task.dataset, ("train", "validation")
+    parts = [[data.sizes[split], data.parts.get(split)] for split in splits]
+    acting = [c for c in run.callbacks if not getattr(c, "only_watches", False)]
+    return {
+        "data": identity.of([data.name, data.labelling.to_json(), parts, task.border]),
+        "loss": identity.of(task.loss),
+        "augmentation": identity.of(task.augmentation),
+        "callbacks": identity.of(acting),
+        **{"keep_best": run.keep_best, "seed": run.seed, "backend": keras.backend.backend()},
+    }
+
+
+def _identity_of_stage(task, stage, model, given):
+    examples = datasets.count_examples(task.dataset, "train")
+    steps = stage.epochs * math.ceil(examples / stage.batch_size)
+    optimizer = training.make_optimizer(stage.learning_rate, steps)
+    return {
+        "network": identity.of_graph(model),
+        "start weights": identity.of(given),
+        "schedule": identity.of([stage.epochs, stage.batch_size, optimizer]),
+        **({} if stage.augmented else {"augmentation": None}),
+    }
+
+
+def _identified(find, *arguments):
+    try:
+        return find(*arguments)
+    except identity.Unidentified as error:
+        print(f"There is no telling {error} from another, so this is trained anew each time.")
+        return {"unidentified": uuid.uuid4().hex}
+
+
+def _train_stage(model, task, number, stage, run, known):
+    """Trains a network, or gives it the weights of the same training if that is finished.
+
+    Returns:
+        checkpoints.Checkpoints, with the history.
+    """
+    folder = Path(run.folder) / f"stage_{number}_{identity.of(known)[:8]}"
+    labelling = task.dataset.labelling
+    metric = BinaryDice() if task.border else MeanDice(len(labelling), ignore=_ignored(labelling))
+
+    def read():
+        return checkpoints.Checkpoints(folder, f"val_{metric.name}", known, run.keep_best)
+
+    is_there = run.resume and read().finished  # then the disk may well be one to read only
+    with contextlib.nullcontext() if is_there else checkpoints.locked(folder):
+        if not run.resume:
+            checkpoints.move_aside(folder)
+        keeper = read()  # by now, another process may have finished it
+        if not keeper.finished:
+            if run.verbose and not keeper.epochs:
+                _say_what_differs(folder, known)
+            batches = _batches(task, stage, run.seed + number)
+            settings = {"loss": task.loss, "metric": metric, "keeper": keeper}
+            training.fit(model, *batches, stage=stage, run=run, **settings)
+        elif run.verbose:
+            print(f"Already trained, in {folder}: delete that folder to train it again")
+    keeper.restore_best(model)
+    return keeper
+
+
+def _say_what_differs(folder, known):
+    """Says why what is there from before is not the same training."""
+    stage, _ = folder.name.rsplit("_", 1)
+    differences = []
+    for path in folder.parent.glob(f"{stage}_*"):
+        other = checkpoints.read_identity(path) or known
+        parts = [part for part in known if other.get(part) != known[part]]
+        differences += [(len(parts), path.name, parts)] if parts else []
+    if differences:
+        _, name, parts = min(differences)
+        print(f"{folder.name} differs from {name} in {', '.join(parts)}")
+
+
+def _batches(task, stage, seed):
+    """What ``training.fit`` trains and validates on."""
+    dataset, border = task.dataset, task.border
     examples = pipeline.load_split(dataset, "train", stage.size)
     held_out = pipeline.load_split(dataset, "validation", stage.size)
+    augmentation = task.augmentation if stage.augmented else None
 
     def targets(batches):
-        return batches if border is None else pipeline.binary_batches(batches, labelling, border)
+        if border is None:
+            return batches
+        return pipeline.binary_batches(batches, dataset.labelling, border)
 
     def epochs(epoch):
-        changes = augmentation if stage.augmented else None
-        seed = run.seed + number
-        return targets(pipeline.training_batches(examples, stage.batch_size, seed, changes, epoch))
+        batches = pipeline.training_batches(examples, stage.batch_size, seed, augmentation, epoch)
+        return targets(batches)
 
-    return training.fit(
-        model,
-        epochs,
-        targets(pipeline.evaluation_batches(held_out, stage.batch_size)),
-        stage=stage,
-        loss=loss,
-        metric=metric,
-        keeper=keeper,
-        run=run,
-    )
+    return epochs, targets(pipeline.evaluation_batches(held_out, stage.batch_size))
 
 
-def _folder(model, name, dataset, stages, run, loss, augmentation, border):
-    """Where this training is kept, and what it is known by; None where that cannot be told."""
-    parts = {split: dataset.parts.get(split) for split in ("train", "validation")}
-    try:
-        known = {
-            "network": identity.of_network(model),
-            "data": identity.of([dataset.name, parts, border]),
-            "augmentation": identity.of(augmentation),
-            "loss": identity.of(loss),
-            "callbacks": identity.of(
-                [c for c in run.callbacks if not getattr(c, "only_watches", False)]
-            ),
-            "keep_best": run.keep_best,
-            "backend": keras.backend.backend(),
-            "seed": run.seed,
-            # how it is compiled changes the last digits alone
-            "stages": [stage._replace(jit_compile=None) for stage in stages],
-        }
-    except identity.Unidentified as error:
-        folder = Path(run.folder) / f"{name}_{uuid.uuid4().hex[:8]}"
-        if run.verbose:
-            print(f"There is no telling {error} from another, so it is trained anew, in {folder}")
-        return folder, None
-    known = json.loads(json.dumps(known))  # as it comes back from a file
-    return Path(run.folder) / f"{name}_{identity.digest(known)}", known
-
-
-def _move_aside(folder):
-    entries = [path for path in folder.iterdir() if path.name != checkpoints.LOCK]
-    if entries:
-        aside = folder.with_name(f"{folder.name}_{uuid.uuid4().hex[:8]}")
-        aside.mkdir()
-        for path in entries:
-            path.rename(aside / path.name)
-        print(f"Trains anew; what {folder} held is now in {aside}")
-
-
-def _finished(model, folder, run):
-    """The history of a training that was finished, whose weights the model gets; None if it was
-    not."""
-    note = _load(folder / FINISHED)
-    if note is None:
-        return None
-    checkpoints.load_weights(model, folder / checkpoints.BEST, note["best"])
-    if run.verbose:
-        print(f"Already trained, in {folder}: delete that folder to train it again")
-    return note["history"]
-
-
-def _keep(model, folder, note):
-    try:
-        best = checkpoints.save_model(model, folder / checkpoints.BEST)
-        files.write_json(folder / FINISHED, {**note, "best": best})
-        (folder / checkpoints.STATE).unlink(missing_ok=True)  # of no more use
-    except OSError as error:  # the model itself is still in memory
-        print(f"{error.strerror or error}. The trained model is handed back, but not kept there.")
-
-
-def _load(path):
-    try:
-        return json.loads(path.read_text()) if path.is_file() else None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): move its folder away.") from error
+def _ignored(labelling):
+    return None if labelling.void is None else VOID

@@ -4,19 +4,22 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
+import stat
 import time
+import uuid
 from pathlib import Path
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 PATIENCE = (0.05, 0.2, 0.5, 1.0)  # seconds between tries: mounts and virus scanners let go soon
-_BUSY = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.ENOENT, errno.EIO, errno.ESTALE)
-_REMEDIES = {
-    errno.ENOSPC: "free some space, or write to another disk",
-    errno.EDQUOT: "free some space, or write to another disk",
+_NO_SPACE = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space, or write to another disk"
+)
+_REMEDIES = {  # where another try would not help
+    **_NO_SPACE,
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a part of the path is a file, not a folder"),
+    errno.EISDIR: "there is a folder of that name, give another name",
     errno.ENAMETOOLONG: "give a shorter name",
-    errno.ENOTDIR: "a part of the path is a file: give another folder",
-    errno.EISDIR: "there is a folder of that name: give another name",
+    errno.EROFS: "the disk can only be read, write to another one",
 }
 
 
@@ -39,19 +42,8 @@ def write_all(contents):
     Args:
         contents: dict, path -> bytes.
     """
-    temporary, written = {}, []
-    try:
-        for path, content in contents.items():
-            temporary[path] = _retried(path, lambda p=path, c=content: _write_beside(p, c))
-        for path, partial in temporary.items():
-            is_new = not Path(path).exists()
-            _retried(path, lambda p=path, t=partial: os.replace(t, p))
-            written += [path] if is_new else []
-    except BaseException:
-        for path in [*temporary.values(), *written]:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-        raise
+    contents = {Path(path): content for path, content in contents.items()}
+    _patiently(list(contents), lambda: _write_all(contents))
 
 
 def write_json(path, values):
@@ -69,47 +61,70 @@ def check_writable(path):
         OSError: it cannot; says why and what to do.
     """
     path = Path(path)
-    if path.is_dir():
-        raise _explained(path, IsADirectoryError(errno.EISDIR, "Is a directory"))
-    os.unlink(_retried(path, lambda: _write_beside(path, b"")))
+
+    def attempt():
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(path.stat().st_mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        partial = _beside(path)
+        _write_new(partial, b"")
+        partial.unlink()
+
+    _patiently([path], attempt)
 
 
-def is_partial(name):
-    """Whether a file of that name was left by a write that was killed."""
-    return name.endswith(PARTIAL)
+def remove_partial(folder):
+    """Deletes what writes that were killed have left in a folder."""
+    for path in Path(folder).glob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
-def _write_beside(path, content):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.lstat(path.parent)  # gone again already: tried once more
-    if len(os.fsencode(path.name)) > 255:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-    handle, temporary = tempfile.mkstemp(PARTIAL, ".", path.parent)
+def _write_all(contents):
+    partial = {path: _beside(path) for path in contents}
+    replaced = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)  # else a machine that dies may keep the name and not the bytes
-        with contextlib.suppress(OSError):  # some mounts have no modes
-            os.chmod(temporary, 0o644)
+        for path, content in contents.items():
+            _write_new(partial[path], content)
+        for path in contents:
+            old = path.read_bytes() if len(contents) > 1 and path.is_file() else None
+            os.replace(partial[path], path)
+            replaced[path] = old
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        for path in partial.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for path, old in replaced.items():
+            with contextlib.suppress(OSError):
+                path.unlink() if old is None else write(path, old)
         raise
-    return temporary
 
 
-def _retried(path, action):
+def _beside(path):
+    """A name that no other process takes, and short enough beside any other."""
+    return path.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
+
+
+def _write_new(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "xb") as file:
+        file.write(content)
+        file.flush()
+        try:  # else a machine that dies may keep the name and not the bytes
+            os.fsync(file.fileno())
+        except OSError as error:  # some mounts cannot: what counts is whether the bytes are lost
+            if error.errno in (errno.EIO, *_NO_SPACE):
+                raise
+
+
+def _patiently(paths, action):
     for seconds in (*PATIENCE, None):
         try:
             return action()
         except OSError as error:
-            if error.errno not in _BUSY or seconds is None:
-                raise _explained(path, error) from error
+            if error.errno in _REMEDIES or seconds is None:
+                remedy = _REMEDIES.get(error.errno, "write to a folder where you may")
+                names = " and ".join(map(str, paths))
+                raise OSError(
+                    error.errno, f"{names} was not written ({error.strerror}): {remedy}"
+                ) from error
             time.sleep(seconds)
-
-
-def _explained(path, error):
-    remedy = _REMEDIES.get(error.errno, "write to a folder where you may")
-    return type(error)(error.errno, f"{path} was not written ({error.strerror}): {remedy}")

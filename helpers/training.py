@@ -64,7 +64,7 @@ class Run(NamedTuple):
     - ``resume``: False trains anew; what was finished before is moved aside.
     - ``callbacks``: further Keras callbacks. Those with an attribute ``only_watches`` that is True
       are taken to change nothing about what is learnt.
-    - ``verbose``: as in ``model.fit``; 2 prints one line an epoch, 0 nothing at all.
+    - ``verbose``: as in ``model.fit``; 2 prints one line an epoch, 0 only what goes wrong.
     """
 
     folder: str | Path
@@ -78,14 +78,13 @@ class Run(NamedTuple):
 def fit(model, train, validation, *, stage, loss, metric, keeper, run):
     """Compiles and trains a model, and leaves it with the weights of its best epoch, or its last.
 
-    AdamW (weight decay 1e-4) under ``cosine_schedule``. Best means: highest validation value of
-    ``metric``.
+    See ``make_optimizer``. Best means: highest validation value of ``metric``.
 
     A training whose folder holds a state resumes after its last complete epoch, and ends as if it
     had not been interrupted: the same weights and history, bit for bit on a CPU, see
     ``helpers.checkpoints``. That takes a ``train`` that gives each epoch the same batches every
-    time, as ``pipeline.training_batches`` does after the same ``run_mode.set_seed``. Callbacks with
-    a memory of their own lose it.
+    time, as ``pipeline.training_batches`` does after the same ``run_mode.set_seed``. Callbacks
+    with a memory of their own lose it.
 
     Args:
         model: a Keras model that gives logits.
@@ -95,12 +94,9 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
         stage: Stage.
         loss: a Keras loss on logits.
         metric: a Keras metric on logits; higher is better.
-        keeper: checkpoints.Checkpoints of this stage.
+        keeper: checkpoints.Checkpoints of this stage, not finished. Has the history afterwards:
+            ``loss``, ``val_loss``, the metric, and the pixel accuracy.
         run: Run.
-
-    Returns:
-        dict: lists by epoch: ``loss``, ``val_loss``, the metric, and the pixel accuracy; and
-        ``seconds``, a list of one, interruptions left out.
 
     Raises:
         RuntimeError: the loss became NaN or infinite. The epochs before stay in the folder.
@@ -115,35 +111,37 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
         learning_rate=stage.learning_rate,
         jit_compile=stage.jit_compile,
     )
-    done = keeper.epochs
-    if done and run.verbose:
-        print(f"Resumes after epoch {done} of {stage.epochs}, from {keeper.folder}")
-    if done < stage.epochs:
-        keeper.restore(model)
-        model.fit(
-            tf.data.Dataset.range(done, stage.epochs).flat_map(train).prefetch(tf.data.AUTOTUNE),
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=stage.epochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # the dataset does that itself
-            verbose=run.verbose,
-            callbacks=[*run.callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
-        )
-    model.set_weights(keeper.best)
-    return {**keeper.history, "seconds": [round(keeper.seconds)]}
+    if keeper.epochs and run.verbose:
+        print(f"Resumes after epoch {keeper.epochs} of {stage.epochs}, from {keeper.folder}")
+    keeper.restore(model)
+    epochs = tf.data.Dataset.range(keeper.epochs, stage.epochs)
+    model.fit(
+        epochs.flat_map(train).prefetch(tf.data.AUTOTUNE),
+        validation_data=validation,
+        initial_epoch=keeper.epochs,
+        epochs=stage.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,  # the dataset does that itself
+        verbose=run.verbose,
+        callbacks=[*run.callbacks, keeper, keras.callbacks.TerminateOnNaN(raise_error=True)],
+    )
+    keeper.restore_best(model)
+
+
+def make_optimizer(peak, steps):
+    """AdamW (weight decay 1e-4) under ``cosine_schedule``."""
+    return keras.optimizers.AdamW(cosine_schedule(peak, steps), weight_decay=1e-4)
 
 
 def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="auto"):
-    """What ``fit`` compiles with: AdamW (weight decay 1e-4) under a ``cosine_schedule`` of so many
-    steps, and the pixel accuracy beside the metric. Weights of pixels, where the data holds any,
-    go into loss and metrics alike."""
+    """What ``fit`` compiles with: ``make_optimizer``, and the pixel accuracy beside the metric.
+    Weights of pixels, where the data holds any, go into loss and metrics alike."""
     if model.output_shape[-1] == 1:
         accuracy = keras.metrics.BinaryAccuracy(name="pixel_accuracy", threshold=0.0)  # logits
     else:
         accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
     model.compile(
-        optimizer=keras.optimizers.AdamW(cosine_schedule(learning_rate, steps), weight_decay=1e-4),
+        optimizer=make_optimizer(learning_rate, steps),
         loss=loss,
         weighted_metrics=[metric, accuracy],
         jit_compile=jit_compile,

@@ -4,7 +4,9 @@ A file is in the safetensors format: numbers and names, no code. It says itself 
 ``helpers.models`` it is for, and of which labelling.
 """
 
+import functools
 import hashlib
+import inspect
 import json
 import zipfile
 from pathlib import Path
@@ -21,11 +23,7 @@ from helpers.classes import PETS, Labelling
 ROOT = Path(__file__).parents[1] / "experiments"
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
-BUILDERS = {
-    "unet": models.unet,
-    # weights=None: a file must not name another one that is to be read.
-    "mobilenetv2_unet": lambda **arguments: models.mobilenetv2_unet(**arguments, weights=None),
-}
+BUILDERS = {"unet": models.unet, "mobilenetv2_unet": models.mobilenetv2_unet}
 SCALE = "/scale"
 
 
@@ -34,8 +32,8 @@ class Network(NamedTuple):
 
     - ``model``: gives logits of the labelling's classes, or one of the first against the second.
     - ``labelling``: classes.Labelling.
-    - ``threshold``: with one logit: the probability above which a pixel is of the first class; None
-      otherwise.
+    - ``threshold``: with one logit: the probability above which a pixel is of the first class;
+      None otherwise.
     - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
       and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
       .keras file.
@@ -115,7 +113,7 @@ def load(path, sha256=None):
         with safetensors.safe_open(path, "numpy") as file:
             config = json.loads(file.metadata()["config"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        arguments, build = dict(config["arguments"]), BUILDERS[config["network"]]
+        build = _builder(config["network"], config["arguments"])
         # files from before a labelling was a value are of pets
         labelling = Labelling.from_json(config.get("labelling") or PETS.to_json())
         threshold = config["threshold"]
@@ -123,10 +121,24 @@ def load(path, sha256=None):
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
-    model = build(**arguments)
+    try:
+        model = build()
+    except ValueError as error:
+        raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     _assign(model, tensors, path)
-    del arguments["input_size"]
+    arguments = {name: v for name, v in config["arguments"].items() if name != "input_size"}
     return Network(model, labelling, threshold, config["network"], arguments)
+
+
+def _builder(name, arguments):
+    """A function that builds a file's network; TypeError if that has no such arguments."""
+    build = BUILDERS[name]
+    signature = inspect.signature(build)
+    signature.bind(**arguments)
+    if "weights" in arguments:
+        raise ValueError("it names another file to read, under weights")
+    own = {"weights": None} if "weights" in signature.parameters else {}
+    return functools.partial(build, **arguments, **own)
 
 
 def _assign(model, tensors, path):

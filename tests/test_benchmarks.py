@@ -9,12 +9,12 @@ import types
 
 import numpy as np
 import pytest
+from benchmarks import rounds, time_to_accuracy, tutorial
+from helpers.recipe import Stage
 from keras import layers
 
-from benchmarks import rounds, time_to_accuracy, tutorial
 from helpers import data, mobilenetv2_unet, recipe
 from helpers.models import unet
-from helpers.recipe import Stage
 
 
 def test_the_tutorials_batches_are_scaled_and_repeat(drawn_pets, monkeypatch):

@@ -6,10 +6,10 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.recipe import Stage
 
 from helpers import binary_unet, data, evaluation, mobilenetv2_unet, models
 from helpers.albumentations_augmentation import albumentations_augment
-from helpers.recipe import Stage
 
 
 def tiny(input_size, classes, weights=None):

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from helpers.recipe import Stage
 
 from helpers import data, mobilenetv2_unet
-from helpers.recipe import Stage
 
 
 @pytest.mark.parametrize("size", mobilenetv2_unet.STAGES)

@@ -6,11 +6,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.recipe import Stage
 
 from helpers import data, dice, recipe, training, unet_from_scratch
 from helpers.albumentations_augmentation import albumentations_augment
 from helpers.models import mobilenetv2_unet, unet
-from helpers.recipe import Stage
 
 SMALL = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
 STAGES = (Stage(16, 2, 4, 1e-2), Stage(32, 1, 4, 1e-3))

@@ -88,7 +88,7 @@ def test_pick_needs_all_three():
 
 def drawn(seed):
     run_mode.set_seed(seed)
-    weights = models.unet(16, width=2, depth=2).get_weights()
+    weights = models.unet(16, 3, width=2, depth=2).get_weights()
     old_numpy = np.random.random(3)  # noqa: NPY002, it is the generator that gets seeded
     return [*weights, old_numpy, random.random(), keras.random.normal((3,))]
 
@@ -112,7 +112,7 @@ masks = rng.integers(0, 3, (16, 16, 16, 1))
 
 def train():
     run_mode.set_seed(3, deterministic=True)
-    model = models.unet(16, width=2, depth=1)
+    model = models.unet(16, 3, width=2, depth=1)
     data = tf.data.Dataset.from_tensor_slices((images, masks)).shuffle(16, seed=1).batch(4)
     start = model.get_weights()
     model.compile("adam", CrossEntropyDiceLoss())
@@ -164,3 +164,41 @@ def test_each_profile_has_a_run_folder_of_its_own_and_a_test_always_a_new_one(mo
     first, second = (Path(run_mode.run_folder("02")) for _ in range(2))
     assert first != second and first.is_dir() and not list(first.iterdir())
     first.rmdir(), second.rmdir()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_keras_homes_are_where_keras_puts_files(monkeypatch, tmp_path, writable):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_HOME", "~/weights")
+    (tmp_path / "weights").mkdir()
+    if not writable:
+        monkeypatch.setattr(os, "access", lambda path, mode: "weights" not in str(path))
+    source, folder = tmp_path / "source.txt", f"test_{tmp_path.name}_{os.getpid()}"
+    source.touch()
+    homes = run_mode.keras_homes()
+    placed = Path(
+        keras.utils.get_file("a.txt", source.as_uri(), cache_dir=homes[0], cache_subdir=folder)
+    )
+    assert placed.parent == homes[0 if writable else 1] / folder
+    placed.unlink(), placed.parent.rmdir()
+
+
+def test_without_the_variable_the_first_of_keras_homes_is_kerass_own(tmp_path):
+    """In a process of its own: Keras looks once, when it is imported."""
+    (tmp_path / "source").touch()
+    code = (
+        "import keras; from helpers import run_mode;"
+        f"print(keras.utils.get_file('a', '{(tmp_path / 'source').as_uri()}'));"
+        "print(run_mode.keras_homes()[0])"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "KERAS_HOME"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**env, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    *_, placed, home = ran.stdout.splitlines()
+    assert home == str(tmp_path / ".keras") and placed == f"{home}/datasets/a"

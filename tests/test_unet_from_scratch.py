@@ -9,10 +9,10 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.recipe import Stage
 
 from helpers import data, evaluation, recipe, training, unet_from_scratch, weights
 from helpers.models import unet
-from helpers.recipe import Stage
 
 STAGES = (Stage(16, 2, 8, 1e-2), Stage(32, 1, 8, 1e-3))
 

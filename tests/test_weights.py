@@ -83,6 +83,12 @@ def test_an_unknown_network_is_not_built(model, path):
         weights.load(path)
 
 
+def test_a_network_that_cannot_be_built_is_not_called_damaged_weights(model, path):
+    weights.save(model, path, "unet", {**ARGUMENTS, "width": 0})
+    with pytest.raises(ValueError, match=f"network that {path} is for cannot be built: width=0"):
+        weights.load(path)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("place", [0, -1], ids=["kernel", "bias"])
 def test_what_does_not_fit_into_float16_is_not_written(path, bits, place):

@@ -141,6 +141,7 @@ def main():
     from helpers import datasets, files
     from helpers.datasets import oxford_pets
 
+    files.check_writable(RESULT)
     pets = oxford_pets.open_pets()
     medians = rounds.measure("experiments.benchmarks.input_pipeline", list(CONTESTANTS), ROUNDS)
     pixels = datasets.count_examples(pets, "train") * SIZE * SIZE

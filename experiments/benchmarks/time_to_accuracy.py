@@ -6,8 +6,8 @@ The contestants train by ``model.fit``, an epoch at a time, always the one that 
 time so far: a noisy machine slows all of them alike. Their seconds hold everything but
 validation: reading, decoding, compiling, training. The test split is scored once, at the end.
 
-Ours is the recipe itself, in the recipe's folder: ``python -m experiments.mobilenetv2_unet`` reports
-it without training again.
+Ours is the recipe itself, in the recipe's folder: ``python -m experiments.mobilenetv2_unet``
+reports it without training again.
 """
 
 import functools

@@ -92,6 +92,7 @@ def main():
     from experiments.benchmarks import rounds
     from helpers import files
 
+    files.check_writable(RESULT)
     medians = rounds.measure("experiments.benchmarks.training_step", list(CONTESTANTS), ROUNDS)
     files.write_json(
         RESULT,
