@@ -37,7 +37,6 @@ from helpers import (
     weights,
 )
 from helpers.augmentation import augment
-from helpers.classes import VOID
 from helpers.datasets import folder
 from helpers.elastic_augmentation import elastic_augment
 from helpers.training import Stage
@@ -107,7 +106,7 @@ def make_plan(sizes, shares, train, validation, options):
 def make_loss(name, labelling, shares):
     """One of ``LOSSES``. Void is ignored; class weights are 1 / log(1.02 + share), as in ENet
     (Paszke et al., 2016, https://arxiv.org/abs/1606.02147)."""
-    ignore = None if labelling.void is None else VOID
+    ignore = labelling.ignore
     if name == "class_weights":
         by_class = (1 / np.log(1.02 + np.asarray(shares))).tolist()
         pixels = losses.CrossEntropy(ignore=ignore, class_weights=by_class)
