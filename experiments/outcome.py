@@ -26,7 +26,7 @@ class Trained(NamedTuple):
     - ``network``: weights.Network, as it is in the file, and ``file``, what ``weights.save`` gave.
     - ``overlap``: of tiles, see ``tiles.grid``; None where images are seen whole.
     - ``counts``: evaluation.Counts of the test split, by image.
-    - ``validation``, ``histories``: by loss, the mean IoU and the training's history.
+    - ``validation``, ``histories``: by loss, the scores on validation and the training's history.
     """
 
     dataset: datasets.Dataset
@@ -70,7 +70,7 @@ def summarize(results, settings):
         "data_source": source,
         "protocol": PROTOCOL.format(how=how),
         **settings,
-        "validation_mean_iou": [trained.validation for trained in results],
+        "validation": [trained.validation for trained in results],
         "test_mean_iou": [scores["mean_iou"] for scores in of_each],
         "train_seconds": sum(sum(h["seconds"]) for t in results for h in t.histories.values()),
         "diagnosis": diagnosis(result, labelling.names, first.histories),
@@ -78,8 +78,8 @@ def summarize(results, settings):
         "weights": [trained.file for trained in results],
         **publish.environment(),
     }
-    names = list(shown)
-    photos, truths, guesses = map(np.stack, zip(*shown.values()))
+    names = list(dict.fromkeys(chosen))
+    photos, truths, guesses = map(np.stack, zip(*(shown[name] for name in names)))
     sheet = visualization.plot_predictions(
         photos, truths, guesses, labelling=labelling, source=source, names=names
     )

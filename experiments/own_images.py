@@ -16,6 +16,7 @@ started again.
 
 import argparse
 import hashlib
+import shlex
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +38,6 @@ from helpers import (
     weights,
 )
 from helpers.augmentation import augment
-from helpers.classes import VOID
 from helpers.datasets import folder
 from helpers.elastic_augmentation import elastic_augment
 from helpers.training import Stage
@@ -107,7 +107,7 @@ def make_plan(sizes, shares, train, validation, options):
 def make_loss(name, labelling, shares):
     """One of ``LOSSES``. Void is ignored; class weights are 1 / log(1.02 + share), as in ENet
     (Paszke et al., 2016, https://arxiv.org/abs/1606.02147)."""
-    ignore = None if labelling.void is None else VOID
+    ignore = labelling.ignore
     if name == "class_weights":
         by_class = (1 / np.log(1.02 + np.asarray(shares))).tolist()
         pixels = losses.CrossEntropy(ignore=ignore, class_weights=by_class)
@@ -146,9 +146,10 @@ def train(found, opened, options, suffix=""):
             augmentation=AUGMENTATIONS[options.augmentation],
         )
         pooled = recipe.evaluate(model, dataset, "validation").sum(axis=0)
-        validation[name] = evaluation.scores(pooled)["mean_iou"]
-        print(f"Validation mean IoU with {name}: {validation[name]:.4f}", flush=True)
-        best = model if validation[name] == max(validation.values()) else best
+        validation[name] = evaluation.scores(pooled)
+        print(f"Validation mean IoU with {name}: {validation[name]['mean_iou']:.4f}", flush=True)
+        if validation[name]["mean_iou"] == max(one["mean_iou"] for one in validation.values()):
+            best = model
     labelling = opened.dataset.labelling
     network = weights.Network(best, labelling, None, plan.builder, plan.arguments)
     path = options.out / f"weights{suffix}{weights.SUFFIX}"
@@ -184,7 +185,7 @@ def run(options):
     if options.dry_run:
         print("\n".join([*opened[0].words, _planned(found, opened[0], options)[1].words]))
         return None
-    training.set_precision()
+    precision = training.set_precision()
     suffixes = [f"_fold_{fold + 1}" for fold in folds] if options.folds else [""]
     results, plans = zip(*(train(found, one, options, end) for one, end in zip(opened, suffixes)))
     words = [*folder.describe(found).splitlines(), *opened[0].words, plans[0].words]
@@ -196,10 +197,12 @@ def run(options):
             "losses": list(plans[0].losses),
             "augmentation": options.augmentation,
             "optimizer": publish.OPTIMIZER,
+            "precision": precision,
             "checkpoint": "best validation Dice" if plans[0].keep_best else "last epoch",
             "parameters": results[0].network.model.count_params(),
         },
         "seed": options.seed,
+        "command": _command(options),
         "tile": options.tile,
         "folder": words,
     }
@@ -240,6 +243,18 @@ def _parser():
     parser.add_argument("--loss", nargs="+", choices=LOSSES, help="the best one counts")
     parser.add_argument("--augmentation", choices=AUGMENTATIONS, default="standard")
     return parser
+
+
+def _command(options):
+    """What was called, with the last part of each path alone."""
+    parser, words = _parser(), []
+    for name, value in vars(options).items():
+        if value != parser.get_default(name) and name != "out":
+            values = value if isinstance(value, list) else [value] * (value is not True)
+            values = [one.name if isinstance(one, Path) else str(one) for one in values]
+            is_option = name not in ("images", "masks")
+            words += [f"--{name.replace('_', '-')}"] * is_option + values
+    return f"{parser.prog} {shlex.join(words)}"
 
 
 def _check_out(options):

@@ -242,8 +242,10 @@ def test_folders_say_the_splits(tmp_path, image, mask, validation):
     ):
         save(tmp_path / image.format(split, name), photo(seed))
         save(tmp_path / mask.format(split, name), SQUARES)
+    save(tmp_path / "train/_classes.csv", "Pixel Value, Class\n0, a\n1, b\n2, c")
     dataset = folder.open_folder(tmp_path, tmp_path)
     assert dataset.sizes == {"train": 2, "validation": 1, "test": 1}
+    assert dataset.labelling.names == ("a", "b", "c")
     assert "official test split (1)" in datasets.describe(dataset, "test")
 
 

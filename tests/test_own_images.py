@@ -50,6 +50,9 @@ def test_two_folders_become_a_network_a_report_and_a_page(cells, tmp_path, capsy
     assert json.loads((tmp_path / "out/report.json").read_text()) == json.loads(json.dumps(report))
     assert report["images"] == 1 and len(report["iou"]) == len(synthetic_cells.COLORS)
     assert report["objects"]["true"]["cell"]["count"] > 0
+    assert report["command"] == (
+        "python -m experiments.own_images images masks --network unet --size 64 64 --epochs 1"
+    )
     page = (tmp_path / "out/report.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") == 6 and "nucleus" in page
     assert PIL.Image.open(tmp_path / "out/predictions.png").width > 500
@@ -101,8 +104,9 @@ def test_the_loss_that_is_best_on_validation_counts(cells, tmp_path, untrained, 
     monkeypatch.setattr(recipe, "evaluate", lambda *_: np.array(next(matrices)))
     losses = ("cross_entropy_dice", "focal", "tversky")
     report = own_images.run(command(cells, "--out", tmp_path, *SMALL, "--loss", *losses))
-    (validation,) = report["validation_mean_iou"]
-    assert list(validation) == list(losses) and max(validation, key=validation.get) == "focal"
+    (validation,) = report["validation"]
+    found = {name: scores["mean_iou"] for name, scores in validation.items()}
+    assert list(found) == list(losses) and max(found, key=found.get) == "focal"
 
 
 @pytest.mark.parametrize("name", own_images.LOSSES)

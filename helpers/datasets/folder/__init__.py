@@ -212,11 +212,12 @@ def describe(found):
 
 
 def _table_folders(image_folder, mask_folder):
+    """Where a table of classes may lie: in the folders, beside them, in those of the splits."""
     above = Path(os.path.commonpath([image_folder.resolve(), mask_folder.resolve()]))
     folders = [mask_folder, image_folder, above]
     if above.name.casefold() in pairs.SPLIT_FOLDERS:
         folders.append(above.parent)
-    return folders
+    return folders + [mask_folder / split for split in pairs.SPLIT_FOLDERS]
 
 
 def _examined(pair, bands, colors):
