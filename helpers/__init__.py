@@ -11,7 +11,7 @@ import tempfile
 # TensorFlow's start-up log is about drivers and CPU flags; it hides what matters to a reader.
 # The variable is read when TensorFlow is first imported, and this file always comes before that.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-_START_UP = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl|To enable the following")
+_START_UP = re.compile(rb"[IW]\d{4} |WARNING: All log messages before |To enable the following")
 
 
 class _QuietTensorFlow(importlib.abc.MetaPathFinder):
@@ -30,8 +30,11 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
 
 
 def _quietly(load, module):
-    with tempfile.TemporaryFile() as log:
+    try:
         stderr = os.dup(2)
+    except OSError:  # closed: nothing would be seen
+        return load(module)
+    with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
             load(module)

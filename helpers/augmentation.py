@@ -24,7 +24,7 @@ def augment(images, masks, seed):
 
     Args:
         images: (B, H, W, 3) uint8, 0..255.
-        masks: (B, H, W, 1) uint8 class ids.
+        masks: (B, H, W, 1) uint8 class ids, or ``classes.VOID``.
         seed: (2,) integer tensor.
 
     Returns:
@@ -43,27 +43,34 @@ def augment(images, masks, seed):
     return images, warp(masks, transforms, "NEAREST")
 
 
+@tf.autograph.experimental.do_not_convert  # else its errors come wrapped in TensorFlow's own
 def check_batch(images, masks):
-    """Images and masks as tensors, if they can be changed together.
+    """Images and masks as tensors, if they are what a network is trained on.
 
     Raises:
-        ValueError: images that are not uint8 (B, H, W, 3), such as floats in 0..1, which rounding
-            would turn black; masks that are not integers (B, H, W, 1), or of another size.
+        ValueError: another dtype than uint8, such as floats in 0..1, which rounding would turn
+            black; another shape than (B, H, W, 3) and (B, H, W, 1); masks of another size than
+            the images (tf.errors.InvalidArgumentError where only the running graph knows it).
     """
     images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
-    if images.dtype != tf.uint8 or images.shape.rank != 4:
+    for name, batch, channels in (("images", images, 3), ("masks", masks, 1)):
+        if batch.dtype != tf.uint8 or batch.shape.rank != 4 or batch.shape[-1] != channels:
+            raise ValueError(
+                f"The {name} are {batch.dtype.name} of shape {batch.shape}: expected uint8 "
+                f"(B, H, W, {channels}). Images are raw pixels, 0..255, which the model scales; "
+                f"masks are class ids. Undo any scaling, and cast."
+            )
+    if not images.shape[:3].is_compatible_with(masks.shape[:3]):
         raise ValueError(
-            f"The images are {images.dtype.name} of shape {tuple(images.shape)}: expected uint8 "
-            f"(B, H, W, 3), 0..255. Augment before any scaling; multiply 0..1 by 255 and cast."
+            f"The images have the shape {images.shape}, the masks {masks.shape}: expected the "
+            f"same number, height and width. Resize both to one size first."
         )
-    fits = masks.shape.rank == 4 and masks.shape[:3].is_compatible_with(images.shape[:3])
-    if not masks.dtype.is_integer or not fits or masks.shape[-1] != 1:
-        raise ValueError(
-            f"The masks are {masks.dtype.name} of shape {tuple(masks.shape)}, the images of shape "
-            f"{tuple(images.shape)}: expected integer class ids (B, H, W, 1) of the images' size. "
-            f"Resize both to one size first."
-        )
-    return images, masks
+    if images.shape[:3].is_fully_defined() and masks.shape[:3].is_fully_defined():
+        return images, masks
+    sizes = (tf.shape(batch)[:3] for batch in (images, masks))
+    same = tf.debugging.assert_equal(*sizes, "Images and masks differ in number or size.")
+    with tf.control_dependencies([same]):
+        return tf.identity(images), tf.identity(masks)
 
 
 def random_transforms(count, height, width, seed):

@@ -14,17 +14,17 @@ VOID = 255  # in a decoded mask: a pixel that counts for nothing
 class Labelling:
     """The classes of a data set. Class k has id k in a decoded mask: 0 to ``len(labelling) - 1``.
 
-    - ``names``: one str a class, all different.
+    - ``names``: one str a class, two or more, all different.
     - ``colors``: one (red, green, blue) a class, 0..255.
     - ``ids``: the value that each class has in a stored mask; None for 0, 1, 2, ...
-    - ``void``: the value of pixels in a stored mask that count for nothing; None if there is none.
-      In a decoded mask they are ``VOID``.
-    - ``border_rules``: ways to tell the first class from the second alone, by name. Each gives, for
-      each class, what it counts as: 0 (the first), 1 (the second) or ``VOID`` (neither).
+    - ``void``: the value in a stored mask of pixels that count for nothing, which are ``VOID`` in
+      a decoded mask; None if there are none.
+    - ``border_rules``: ways to tell the first class from the second alone, by name. Each gives for
+      every class what it counts as: 0 (the first), 1 (the second) or ``VOID`` (neither).
 
     Raises:
-        ValueError: lengths that differ, a name twice, values that are no whole numbers in 0..255
-            (colours) or that are used twice (ids and void).
+        ValueError: lengths that differ, a name or a stored value twice, a number that is not whole
+            or outside 0..255, or a border rule with other entries than those above.
     """
 
     names: tuple
@@ -34,27 +34,33 @@ class Labelling:
     border_rules: Mapping = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
-        ids = range(len(self.names)) if self.ids is None else self.ids
+        names = tuple(self.names)
+        ids = range(len(names)) if self.ids is None else self.ids
         for name, value in (
-            ("names", tuple(self.names)),
-            ("colors", tuple(tuple(map(int, color)) for color in self.colors)),
-            ("ids", tuple(map(int, ids))),
-            ("border_rules", {name: tuple(rule) for name, rule in self.border_rules.items()}),
+            ("names", names),
+            ("colors", tuple(_bytes("colors", color) for color in self.colors)),
+            ("ids", _bytes("ids", ids)),
+            ("void", None if self.void is None else _bytes("void", [self.void])[0]),
+            ("border_rules", {key: tuple(rule) for key, rule in self.border_rules.items()}),
         ):
             object.__setattr__(self, name, value)  # the value is frozen for everybody else
-        if not self.names or len(set(self.names)) < len(self.names):
-            raise ValueError(f"names={self.names}: expected one or more, all different.")
-        if not len(self.names) == len(self.colors) == len(self.ids):
+        if not 2 <= len(set(names)) == len(names) <= VOID:
+            raise ValueError(f"names={names}: expected 2 to {VOID}, all different.")
+        if not len(names) == len(self.colors) == len(self.ids):
             raise ValueError(
-                f"A labelling of {len(self.names)} names, {len(self.colors)} colors and "
+                f"A labelling of {len(names)} names, {len(self.colors)} colors and "
                 f"{len(self.ids)} ids: expected one of each for every class."
             )
-        if any(len(c) != 3 or min(c) < 0 or max(c) > 255 for c in self.colors):
-            raise ValueError(f"colors={self.colors}: expected (red, green, blue), 0..255 each.")
+        if any(len(color) != 3 for color in self.colors):
+            raise ValueError(f"colors={self.colors}: expected (red, green, blue) each.")
         if len({*self.ids, self.void}) <= len(self.ids):
             raise ValueError(f"ids={self.ids}, void={self.void}: a value is used twice.")
-        if any(len(rule) != len(self.names) for rule in self.border_rules.values()):
-            raise ValueError(f"border_rules={self.border_rules}: expected one entry a class each.")
+        for rule in self.border_rules.values():
+            if len(rule) != len(names) or rule[:2] != (0, 1) or not {*rule} <= {0, 1, VOID}:
+                raise ValueError(
+                    f"border_rules={self.border_rules}: expected 0, 1, then 0, 1 or {VOID} for "
+                    f"each other class."
+                )
 
     def __len__(self):
         return len(self.names)
@@ -64,14 +70,36 @@ class Labelling:
         """The labelling of the first class against the second, which ``border_rules`` lead to."""
         return Labelling(self.names[:2], self.colors[:2])
 
+    @property
+    def ignore(self):
+        """``VOID`` where decoded masks may hold it; None where it would be a fault."""
+        return None if self.void is None else VOID
+
+    def border_rule(self, name):
+        """The entries of a border rule.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if name not in self.border_rules:
+            rules = ", ".join(self.border_rules) or "none, these classes have no border"
+            raise ValueError(f"border={name!r}: expected one of {rules}.")
+        return self.border_rules[name]
+
     def to_json(self):
-        """As a dict of JSON values, which ``from_json`` turns back."""
+        """As a dict of JSON values; ``from_json`` is the way back."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values):
         """The labelling that ``to_json`` gave."""
         return cls(**values)
+
+
+def _bytes(name, values):
+    if any(value not in range(256) for value in values):
+        raise ValueError(f"{name}={tuple(values)}: expected whole numbers in 0..255.")
+    return tuple(map(int, values))
 
 
 # Oxford-IIIT Pet. Viridis at 0, 0.5 and 1: purple, teal, yellow; they hold up in grey too. Stored

@@ -1,10 +1,9 @@
-"""The Dice coefficient, as a measure and as a loss.
+"""The Dice coefficient as a measure; ``helpers.losses`` has it as a loss.
 
 Dice of two regions A and B is 2 |A and B| / (|A| + |B|): 1 where they agree, 0 where they are
-disjoint (Dice, Ecology 1945; as a loss: Milletari, Navab and Ahmadi, 3DV 2016,
-https://arxiv.org/abs/1606.04797).
+disjoint (Dice, Ecology 1945).
 
-Three rules hold throughout:
+Three rules hold throughout, beside those of ``helpers.labels``:
 
 - **Per image and per class.** Nothing is pooled over the batch behind the caller's back.
 - **A class that is absent from both truth and prediction scores 1**: nothing was there, and
@@ -20,22 +19,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from helpers import labels
+
 SMOOTH = 1.0  # one pixel: far below any region that matters, enough to keep 0/0 away
 
 
-def dice_coefficient(y_true, y_pred, classes):
+def dice_coefficient(y_true, y_pred, classes, ignore=None):
     """Dice of two label maps, per image and per class.
 
     Args:
-        y_true: (B, H, W, 1) or (B, H, W) integer class ids, 0..classes-1.
+        y_true: (B, H, W, 1) or (B, H, W) class ids, whole numbers 0..classes-1.
         y_pred: the same shape: predicted class ids.
         classes: number of classes; 2 for binary masks of 0 and 1.
+        ignore: None, or the id in ``y_true`` of pixels that count for nothing, an int.
 
     Returns:
         (B, classes) float32, 0..1. A class absent from both maps scores 1.
 
     Raises:
-        ValueError: the shapes differ or are not those above.
+        ValueError: the shapes differ or are not those above, or an id is out of range. (In a
+            compiled function, which cannot raise: NaN for that image.)
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
     # A last axis of 1 is a channel, so the shape (H, W, 1) is one image without its batch axis.
@@ -44,10 +47,16 @@ def dice_coefficient(y_true, y_pred, classes):
             f"y_true has shape {tuple(y_true.shape)}: expected class ids of shape (B, H, W, 1) or "
             f"(B, H, W), not one channel per class."
         )
-    _check_same_shape(y_true.shape, y_pred.shape)
-    truth, prediction = _one_hot(y_true, classes), _one_hot(y_pred, classes)
-    shared, total = _overlap(truth, prediction)
-    return ops.where(total > 0, 2.0 * shared / ops.maximum(total, 1.0), 1.0)
+    labels.check_same_shape("y_true", y_true.shape, y_pred.shape)
+    if len(y_true.shape) == 3:
+        y_true, y_pred = y_true[..., None], y_pred[..., None]
+    kept = labels.not_ignored(y_true, ignore)
+    truth, known = labels.read_ids("y_true", y_true, classes, kept, ignore)
+    prediction, known_too = labels.read_ids("y_pred", y_pred, classes, kept)
+    shared, *each = areas(
+        labels.one_hot(truth, classes), labels.one_hot(prediction, classes), kept
+    )
+    return ops.where((known & known_too)[:, None], _dice(shared, sum(each)), float("nan"))
 
 
 def dice_from_counts(shared, total):
@@ -64,177 +73,101 @@ def dice_from_counts(shared, total):
     return np.where(total > 0, 2 * shared / np.where(total > 0, total, 1), 1.0)
 
 
-def soft_dice(y_true, logits, weights=None):
+def soft_dice(y_true, logits, weights=None, ignore=None):
     """Differentiable Dice, per image and per class, from raw network outputs.
 
     Args:
-        y_true: (B, H, W, 1) integer class ids: 0..C-1, or 0 and 1 where C is 1.
-        logits: (B, H, W, C), any float dtype. C of 1 means binary: a sigmoid is applied, and the
-            one class scored is the foreground, 1. Otherwise a softmax over the C classes.
-        weights: None, or (B, H, W, 1): how much each pixel counts, 0 for not at all.
+        y_true, logits, weights, ignore: as ``labels.read`` has them. With one logit, the one class
+            scored is the foreground, 1.
 
     Returns:
         (B, C) float32, above 0, at most 1: (2 |A and B| + 1) / (|A| + |B| + 1), areas in pixels.
 
     Raises:
-        ValueError: the shapes are not those above.
+        ValueError: as in ``labels.read``.
     """
-    y_true, logits = ops.convert_to_tensor(y_true), ops.convert_to_tensor(logits)
-    _check_logits(y_true.shape, logits.shape)
-    truth, probabilities = _truth_and_probabilities(y_true, logits)
-    shared, total = _overlap(truth, probabilities, _checked_weights(weights, y_true))
-    return (2.0 * shared + SMOOTH) / (total + SMOOTH)
+    shared, truth, predicted = soft_areas(y_true, logits, weights, ignore)
+    return (2.0 * shared + SMOOTH) / (truth + predicted + SMOOTH)
 
 
-class _ImageLoss(keras.losses.Loss):
-    """One value an image. Weights of pixels go into it: Keras's own way, to weight what ``call``
-    returns, would come too late."""
-
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is None or len(sample_weight.shape) < 3:
-            return super().__call__(y_true, y_pred, sample_weight)
-        return ops.mean(self.call(y_true, y_pred, sample_weight))
+def soft_areas(y_true, logits, weights=None, ignore=None):
+    """What ``soft_dice`` compares: |A and B|, the true area |A| and the predicted area |B|, each
+    (B, C) float32, the last a sum of probabilities; arguments and errors as there."""
+    ids, logits, weights = labels.read(y_true, logits, weights, ignore)
+    truth = labels.one_hot(ids, logits.shape[-1])
+    return areas(truth, labels.probabilities(logits), weights)
 
 
-@keras.saving.register_keras_serializable("unet_pets")
-class DiceLoss(_ImageLoss):
-    """1 - soft Dice, averaged over the classes of an image.
-
-    Shape:
-        y_true (B, H, W, 1) integer class ids; y_pred (B, H, W, C) logits; C of 1 means binary.
-        One value per image, (B,); Keras then averages them over the batch. sample_weight: one
-        number an image, (B,), or one a pixel, (B, H, W, 1).
-    """
-
-    def __init__(self, name="dice_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true, y_pred, weights=None):
-        return 1.0 - ops.mean(soft_dice(y_true, y_pred, weights), axis=-1)
-
-
-@keras.saving.register_keras_serializable("unet_pets")
-class CrossEntropyDiceLoss(_ImageLoss):
-    """Cross-entropy plus Dice loss, equal weights: one is calibrated, the other sees regions.
-
-    Shape:
-        As DiceLoss. With C of 1 the cross-entropy is binary.
-    """
-
-    def __init__(self, name="cross_entropy_dice_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
-
-    def call(self, y_true, y_pred, weights=None):
-        dice_loss = 1.0 - ops.mean(soft_dice(y_true, y_pred, weights), axis=-1)
-        return cross_entropy(y_true, y_pred, weights) + dice_loss
-
-
-def cross_entropy(y_true, logits, weights=None):
-    """Mean cross-entropy over the pixels of each image, in nats. Shapes as in ``soft_dice``; an
-    image whose weights are all 0 has 0.
-
-    Returns:
-        (B,) float32.
-    """
-    y_true, logits = ops.convert_to_tensor(y_true), ops.convert_to_tensor(logits)
-    _check_logits(y_true.shape, logits.shape)
-    logits = ops.cast(logits, "float32")
-    if logits.shape[-1] == 1:
-        truth = ops.cast(y_true, "float32")[..., 0]
-        pixels = ops.binary_crossentropy(truth, logits[..., 0], from_logits=True)
-    else:
-        labels = ops.cast(y_true[..., 0], "int32")
-        pixels = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    weights = _checked_weights(weights, y_true)
-    if weights is None:
-        return ops.mean(pixels, axis=(1, 2))
-    counted = ops.sum(weights[..., 0], axis=(1, 2))
-    return ops.sum(pixels * weights[..., 0], axis=(1, 2)) / ops.maximum(counted, 1.0)
+def areas(a, b, weights=None):
+    """|A and B|, |A| and |B|, each (B, C), of two (B, H, W, C) float32 arrays 0..1; each pixel
+    counts ``weights`` times, (B, H, W, 1)."""
+    shared = a * b
+    if weights is not None:
+        a, b, shared = a * weights, b * weights, shared * weights
+    return tuple(ops.sum(region, axis=(1, 2)) for region in (shared, a, b))
 
 
 @keras.saving.register_keras_serializable("unet_pets")
 class MeanDice(keras.metrics.Metric):
     """Dice per class, pooled over every pixel seen since the last reset; then their mean.
 
-    For multi-class logits: the predicted class is the argmax. Pixels are counted as int32 (exact
-    up to 2.1 billion a class: 130,000 images of 128x128), divided as float32. A class absent from
-    both truth and prediction scores 1.
+    The predicted class is the argmax. With one logit it is the foreground where its probability
+    exceeds ``threshold``, and the score is the foreground's alone. Pixels are counted as int32
+    (exact up to 2.1 billion a class, 16.8 million an image), divided as float32. A class absent
+    from both truth and prediction scores 1.
 
     Shape:
-        y_true (B, H, W, 1) integer class ids; y_pred (B, H, W, C) logits, C of 2 or more.
+        y_true (B, H, W, 1) class ids; y_pred (B, H, W, C) logits, C the number of ``classes``, 1
+        for binary; sample_weight None, (B, H, W, 1) or (B,): 0 leaves a pixel or an image out,
+        anything else counts it once. ``ignore`` is the id of pixels to leave out.
+        An id out of range is a ValueError; in a compiled step, the result is NaN until the reset.
+        So it is where logits are NaN.
     """
 
-    def __init__(self, classes, name="mean_dice", **kwargs):
+    def __init__(self, classes, threshold=0.5, ignore=None, name="mean_dice", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.classes = classes
-        self.shared = self.add_weight(
-            shape=(classes,), initializer="zeros", dtype="int32", name="shared"
-        )
-        self.total = self.add_weight(
-            shape=(classes,), initializer="zeros", dtype="int32", name="total"
-        )
+        self.classes, self.threshold, self.ignore = classes, threshold, ignore
+        self.threshold_logit = logit(threshold)
+        counts = {"initializer": "zeros", "dtype": "int32"}
+        self.shared = self.add_weight(shape=(classes,), name="shared", **counts)
+        self.total = self.add_weight(shape=(classes,), name="total", **counts)
+        self.unusable = self.add_weight(shape=(), name="unusable", **counts)  # images
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        if sample_weight is not None:
-            raise ValueError("MeanDice counts whole pixels: sample_weight is not supported.")
-        _check_logits(y_true.shape, y_pred.shape)
-        if y_pred.shape[-1] != self.classes:
+        ids, logits, weights = labels.read(y_true, y_pred, sample_weight, self.ignore)
+        if logits.shape[-1] != self.classes:
             raise ValueError(
-                f"y_pred has {y_pred.shape[-1]} channels, but this metric was made for "
-                f"{self.classes} classes."
+                f"y_pred has {logits.shape[-1]} channels, but this metric was made for "
+                f"{self.classes}, one a class."
             )
-        truth = _one_hot(y_true, self.classes)
-        prediction = _one_hot(ops.argmax(y_pred, axis=-1), self.classes)
-        shared, total = _overlap(truth, prediction)
-        # Cast before the sum over the batch: float32 counts exactly only up to 16.8 million.
-        self.shared.assign(self.shared + ops.sum(ops.cast(shared, "int32"), axis=0))
-        self.total.assign(self.total + ops.sum(ops.cast(total, "int32"), axis=0))
+        if self.classes == 1:
+            predicted = ops.cast(logits > self.threshold_logit, "int32")
+        else:
+            predicted = ops.argmax(logits, axis=-1, keepdims=True)
+        pair = labels.one_hot(ids, self.classes), labels.one_hot(predicted, self.classes)
+        kept = None if weights is None else ops.cast(weights > 0, "float32")
+        shared, *each = areas(*pair, kept)
+        unusable = ops.any(ops.isnan(logits), axis=(1, 2, 3))
+        for count, more in (
+            (self.shared, shared),
+            (self.total, sum(each)),
+            (self.unusable, unusable),
+        ):
+            # Cast before the sum over the batch: float32 counts exactly only up to 16.8 million.
+            count.assign(count + ops.sum(ops.cast(more, "int32"), axis=0))
 
     def result(self):
-        shared, total = ops.cast(self.shared, "float32"), ops.cast(self.total, "float32")
-        return ops.mean(ops.where(total > 0, 2.0 * shared / ops.maximum(total, 1.0), 1.0))
+        score = ops.mean(_dice(ops.cast(self.shared, "float32"), ops.cast(self.total, "float32")))
+        return ops.where(self.unusable > 0, float("nan"), score)
 
     def get_config(self):
-        return {**super().get_config(), "classes": self.classes}
+        own = {name: getattr(self, name) for name in ("classes", "threshold", "ignore")}
+        return {**super().get_config(), **own}
 
 
-@keras.saving.register_keras_serializable("unet_pets")
-class BinaryDice(keras.metrics.Metric):
-    """Dice of the foreground, pooled over every pixel seen since the last reset.
-
-    A pixel is foreground where its probability exceeds ``threshold``. Counted as in ``MeanDice``;
-    1 where neither truth nor prediction has any foreground.
-
-    Shape:
-        y_true (B, H, W, 1) of 0 and 1; y_pred (B, H, W, 1) logits; sample_weight None or
-        (B, H, W, 1): 0 leaves a pixel out, anything else counts it once.
-    """
-
-    def __init__(self, threshold=0.5, name="dice", **kwargs):
-        super().__init__(name=name, **kwargs)
-        self.threshold = threshold
-        self.shared = self.add_weight(initializer="zeros", dtype="int32", name="shared")
-        self.total = self.add_weight(initializer="zeros", dtype="int32", name="total")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        _check_logits(y_true.shape, y_pred.shape)
-        if y_pred.shape[-1] != 1:
-            raise ValueError(f"y_pred has {y_pred.shape[-1]} channels: BinaryDice needs one.")
-        weights = _checked_weights(sample_weight, ops.convert_to_tensor(y_true))
-        kept = True if weights is None else weights > 0
-        truth = ops.logical_and(ops.cast(y_true, "int32") == 1, kept)
-        prediction = ops.logical_and(ops.cast(y_pred, "float32") > logit(self.threshold), kept)
-        shared = ops.cast(ops.logical_and(truth, prediction), "int32")
-        self.shared.assign(self.shared + ops.sum(shared))
-        for pixels in (truth, prediction):
-            self.total.assign(self.total + ops.sum(ops.cast(pixels, "int32")))
-
-    def result(self):
-        shared, total = ops.cast(self.shared, "float32"), ops.cast(self.total, "float32")
-        return ops.where(total > 0, 2.0 * shared / ops.maximum(total, 1.0), 1.0)
-
-    def get_config(self):
-        return {**super().get_config(), "threshold": self.threshold}
+def BinaryDice(threshold=0.5, ignore=None, name="dice", **kwargs):
+    """``MeanDice`` of one logit: the foreground's Dice."""
+    return MeanDice(1, threshold, ignore, name, **kwargs)
 
 
 def logit(probability):
@@ -244,50 +177,5 @@ def logit(probability):
     return math.log(probability / (1.0 - probability))
 
 
-def _truth_and_probabilities(y_true, logits):
-    logits = ops.cast(logits, "float32")
-    if logits.shape[-1] == 1:
-        return ops.cast(y_true, "float32"), ops.sigmoid(logits)
-    return _one_hot(y_true, logits.shape[-1]), ops.softmax(logits, axis=-1)
-
-
-def _one_hot(labels, classes):  # (B, H, W, 1) or (B, H, W) -> (B, H, W, classes) float32
-    if len(labels.shape) == 4:
-        labels = labels[..., 0]
-    return ops.one_hot(ops.cast(labels, "int32"), classes, dtype="float32")
-
-
-def _overlap(a, b, weights=None):
-    # two (B, H, W, C) float32 -> |A and B|, |A| + |B|, each (B, C)
-    if weights is not None:
-        a, b, shared = a * weights, b * weights, a * b * weights
-        return ops.sum(shared, axis=(1, 2)), ops.sum(a, axis=(1, 2)) + ops.sum(b, axis=(1, 2))
-    return ops.sum(a * b, axis=(1, 2)), ops.sum(a, axis=(1, 2)) + ops.sum(b, axis=(1, 2))
-
-
-def _checked_weights(weights, y_true):
-    if weights is None:
-        return None
-    weights = ops.cast(weights, "float32")
-    _check_same_shape(weights.shape, y_true.shape)
-    return weights
-
-
-def _check_logits(true_shape, logits_shape):
-    if len(logits_shape) != 4:
-        raise ValueError(
-            f"The logits have shape {tuple(logits_shape)}: expected (B, H, W, C), one channel per "
-            f"class."
-        )
-    _check_same_shape(true_shape, (*logits_shape[:3], 1))
-
-
-def _check_same_shape(true_shape, expected):
-    # None stands for a size that is not known yet while a graph is traced.
-    same_rank = len(true_shape) == len(expected)
-    pairs = zip(true_shape, expected)
-    if not same_rank or any(a != b for a, b in pairs if a is not None and b is not None):
-        raise ValueError(
-            f"y_true has shape {tuple(true_shape)}, but the prediction needs {tuple(expected)}: "
-            f"give one class id per predicted pixel; nothing is broadcast."
-        )
+def _dice(shared, total):  # float32 counts
+    return ops.where(total > 0, 2.0 * shared / ops.maximum(total, 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""What a trained network is unsure of, and what in the image a decision hangs on."""
+"""What a trained network is unsure of, and which part of an image a decision depends on."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from helpers import evaluation
 
 
 def flip_uncertainty(model, images):
-    """How much the prediction changes when the image is mirrored, which changes nothing.
+    """How much the prediction changes when the image is mirrored, though the classes do not.
 
     Args:
         model: as in ``evaluation.predict_probabilities``.
@@ -23,8 +23,8 @@ def flip_uncertainty(model, images):
 
 
 def occlusion_map(model, image, pixel, patch=32, stride=16):
-    """What the decision at one pixel hangs on: a grey patch is laid over each part of the image
-    in turn (Zeiler & Fergus, ECCV 2014, https://arxiv.org/abs/1311.2901).
+    """What the decision at one pixel depends on: a grey patch covers each part of the image in
+    turn (Zeiler & Fergus, ECCV 2014, https://arxiv.org/abs/1311.2901).
 
     It needs no gradients, so it works on every Keras backend.
 
@@ -33,18 +33,20 @@ def occlusion_map(model, image, pixel, patch=32, stride=16):
         image: (H, W, 3), 0..255.
         pixel: (y, x), whose predicted class is asked about.
         patch: side of the grey square, pixels.
-        stride: distance between two squares, pixels.
+        stride: distance between two squares, pixels, at most ``patch``.
 
     Returns:
         (H, W) float64, 0..1: by how much the probability of that class falls, on average, where a
         patch covers this place. 0 also where it rises.
 
     Raises:
-        ValueError: the pixel lies outside the image.
+        ValueError: the pixel lies outside the image, the patches leave gaps, or as in
+            ``evaluation.predict_probabilities``.
     """
-    image = np.asarray(image)
-    height, width, _ = image.shape
-    y, x = pixel
+    image = evaluation.checked_images(np.asarray(image)[None])[0]
+    (height, width, _), (y, x) = image.shape, pixel
+    if not 1 <= stride <= patch:
+        raise ValueError(f"patch={patch}, stride={stride}: expected 1 or more, stride <= patch.")
     if not (0 <= y < height and 0 <= x < width):
         raise ValueError(f"pixel={pixel}: expected (y, x) inside an image of {height}x{width}.")
     before = evaluation.predict_probabilities(model, image[None])[0, y, x]

@@ -1,22 +1,30 @@
-"""A photograph of any kind in, a mask at its own size out.
+"""Says what each pixel of a photograph shows: a photo of any kind in, a mask of its size out.
+
+Examples:
 
     python -m helpers.prediction cat.jpg
-    python -m helpers.prediction photos/*.jpg --weights binary_unet --out masks
+    python -m helpers.prediction photos/*.jpg --out masks
+    python -m helpers.prediction cat.jpg --weights binary_unet
+    python -m helpers.prediction -- -a-name-that-begins-with-a-dash.jpg
 
-writes two files for each photo, beside it or into the folder ``--out``:
+Two files are written for each photo, here cat.jpg, beside it or into the folder --out:
 
-- ``cat_mask.png``, of the photo's size: a palette PNG whose pixels are class ids, in the colours of
-  the network's labelling.
-- ``cat_overlay.png``, the photo tinted with them, reduced to 1,600 pixels where it is larger.
+- cat_mask.png, as large as the photo: the value of a pixel is the id of its class, 0, 1, 2, ...,
+  and its colour that of the class.
+- cat_overlay.png, to look at: the photo tinted with these colours, at most 1,600 pixels a side.
 
-Both fit the photo as it is seen, turned upright. A file of that name is replaced only if this
-command wrote it. A photo that cannot be read does not stop the others; the exit status says so.
+Older ones are replaced, but not a file of that name that this command did not write. A photo may
+be a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF of up to 200 million pixels; it is turned upright as
+its EXIF orientation says. One that fails does not stop the others: the failures are listed at the
+end, and the exit status is 1.
 """
 
 import argparse
 import contextlib
 import glob
 import io
+import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -38,6 +46,7 @@ MAX_SIDE = 65_535  # as in JPEG
 STRIP = 2**18  # pixels that are worked on at once
 OVERLAY_SIDE = 1600
 SOFTWARE = "helpers.prediction"  # written into each file: tells ours from a user's own
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a file's name may hold them
 OTHER_KINDS = {  # by the first bytes, in small letters: what is often taken for a photo
     b"<!doctype html": "a web page",
     b"<html": "a web page",
@@ -85,6 +94,8 @@ def read_photo(path):
             )
         try:
             image.load()
+        except MemoryError:
+            raise
         except Exception as error:  # the decoders' own: of many kinds
             raise ValueError(
                 f"{path} is damaged or cut off ({type(error).__name__}: {error}): copy or "
@@ -106,18 +117,26 @@ def read_photo(path):
 def network_input(photo, size):
     """A photograph as the network sees it: as ``pipeline.decode`` resizes it, in bounded memory.
 
-    A JPEG differs from ``pipeline.decode`` by a few levels of 255 for another reason: Pillow decodes
-    it with an exact inverse DCT, TensorFlow with a fast one. Of 200 test photos 0.3 % of the
-    pixels get another class by it, and the mean IoU changes by 0.0001.
+    A JPEG differs from ``pipeline.decode`` by a few levels of 255 for another reason: Pillow
+    decodes it with an exact inverse DCT, TensorFlow with a fast one. Of 200 test photos 0.3 % of
+    the pixels get another class by it, and the mean IoU changes by 0.0001.
 
     Args:
-        photo: (H, W, 3) uint8.
+        photo: (H, W, 3) uint8, from ``read_photo``.
         size: int or (height, width), pixels.
 
     Returns:
         (height, width, 3) uint8, bilinear with antialiasing; the aspect ratio is ignored.
+
+    Raises:
+        ValueError: a photo of another shape or type, or a size that is no whole pixels.
     """
-    size = pipeline.sides(size)
+    photo, size = np.asarray(photo), pipeline.sides(size)
+    if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or not photo.size:
+        raise ValueError(
+            f"The photo is {photo.dtype} of shape {photo.shape}: expected uint8, 0..255, of shape "
+            f"(H, W, 3), as read_photo gives it. Multiply floats of 0..1 by 255 and round them."
+        )
     # First the height, then the width, which is how TensorFlow does both at once: the same
     # numbers, but its float32 copy is of a few columns and not of the whole photo.
     height, width = photo.shape[:2]
@@ -145,23 +164,17 @@ def predict_photo(network, photo):
         (H, W) uint8 class ids of the network's labelling; with one logit only 0 and 1.
 
     Raises:
-        ValueError: another shape or type, or a model whose output does not fit.
+        ValueError: as ``network_input``; or the model's output does not fit its labelling.
     """
-    photo = np.asarray(photo)
-    if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or not photo.size:
-        raise ValueError(
-            f"The photo is {photo.dtype} of shape {photo.shape}: expected uint8 (H, W, 3), as "
-            f"read_photo gives it."
-        )
-    height, width = photo.shape[:2]
     size = network.model.input_shape[1:3]
     images = network_input(photo, size)[None]
     probabilities = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
-    wide = cv2.resize(probabilities, (width, size[0]))  # (size, W, K)
+    height, width = np.shape(photo)[:2]
+    wide = cv2.resize(probabilities, (width, size[0]))  # (network's height, W, K)
+    threshold = 0.5 if network.threshold is None else network.threshold
     ids = np.empty((height, width), np.uint8)
     for rows in _strips(height, width):
-        chances = _resized_rows(wide, rows, height)
-        ids[rows] = evaluation.decide(chances, network.threshold or 0.5)
+        ids[rows] = evaluation.decide(_resized_rows(wide, rows, height), threshold)
     return ids
 
 
@@ -187,7 +200,7 @@ def predict_file(network, path, folder=None):
     if _is_ours(path):
         raise ValueError(f"{path} was made from a photo by {SOFTWARE}: give the photo itself.")
     for target in targets:
-        if target.exists() and not _is_ours(target):
+        if os.path.lexists(target) and not _is_ours(target):
             raise ValueError(
                 f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
                 f"write to another folder with --out."
@@ -210,68 +223,139 @@ def output_paths(path, folder=None):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m helpers.prediction")
-    parser.add_argument("photos", nargs="+", help="files, or patterns such as photos/*.jpg")
-    parser.add_argument("--weights", default=WEIGHTS, help="published name, or a weights file")
-    parser.add_argument("--out", type=Path, help="folder to write to; else beside each photo")
-    options = parser.parse_args()
-    for stream in (sys.stdout, sys.stderr):  # a name that a console cannot show ends no batch
-        stream.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # it is closed, or a notebook's
+            stream.reconfigure(errors="backslashreplace")  # a character that a console lacks
+    options = _parser().parse_args()
     try:
         if options.out:
             files.check_writable(options.out / "any_mask.png")
         network = weights.open_network(options.weights)
+        photos = _photos(options.photos)
+        failures = _predict_all(network, photos, options.out)
     except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    made_from, failed = {}, False
-    for path in dict.fromkeys(path for given in options.photos for path in _expanded(given)):
-        try:
-            print(_predicted(network, path, options.out, made_from), flush=True)
-        except Exception as error:  # of any kind: the other photos are still to come
-            known = isinstance(error, (OSError, ValueError))
-            reason = error if known else f"{path}: {type(error).__name__}: {error}"
-            print(reason, file=sys.stderr, flush=True)
-            failed = True
-    if failed:
-        sys.exit(1)
+        sys.exit(_line(_text(error)))
+    except KeyboardInterrupt:
+        _say("Stopped. The files that are there are complete.", sys.stderr)
+        sys.exit(130)
+    if failures and len(photos) > 1:
+        for line in (f"{len(failures)} of {len(photos)} photos failed:", *failures):
+            _say(line, sys.stderr)
+    sys.exit(1 if failures else 0)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.prediction",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="+", help="files, or patterns such as photos/*.jpg")
+    parser.add_argument(
+        "--weights",
+        default=WEIGHTS,
+        help="trained network: a name from experiments/weights, or a .safetensors or .keras file "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="folder to write to (default: the photo's own)")
+    return parser
+
+
+def _photos(given):
+    """The files that are meant, each once. Earlier results, which a pattern finds as well, are
+    left out where there is anything else."""
+    paths = {os.path.abspath(path): path for each in given for path in _expanded(each)}
+    photos = [path for path in paths.values() if not _is_ours(path)]
+    if photos and len(photos) < len(paths):
+        _say(f"Left out: {len(paths) - len(photos)} files made by {SOFTWARE}.", sys.stdout)
+    return photos or list(paths.values())
 
 
 def _expanded(given):
     """The files that a pattern stands for: some shells hand it on as it is."""
-    if Path(given).exists() or not glob.has_magic(given):
+    if os.path.lexists(given):
         return [Path(given)]
-    return [Path(path) for path in sorted(glob.glob(given))] or [Path(given)]
+    for pattern in (given, given.replace("[", "[[]")):  # [1] may be a choice, or part of a name
+        found = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]
+        if found := [path for path in found if path.is_file()]:
+            return found
+    return [Path(given)]
+
+
+def _predict_all(network, photos, folder):
+    """Predicts each photo and says what came of it; what went wrong, a line each."""
+    failures, made_from = [], {}
+    for path in photos:
+        try:
+            _say(_predicted(network, path, folder, made_from), sys.stdout)
+        except Exception as error:  # of any kind: the other photos are still to come
+            text = _text(error)
+            failures.append(text if text.startswith(str(path)) else f"{path}: {text}")
+            _say(failures[-1], sys.stderr)
+    return failures
 
 
 def _predicted(network, path, folder, made_from):
-    """Predicts one photo of several; a line that says what came of it."""
-    mask_path, overlay_path = output_paths(path, folder)
-    if mask_path in made_from:
+    """Predicts one photo of several; a line that says what came of it.
+
+    Args:
+        made_from: dict, which of this run's masks is of which photo: (device, inode) -> path. So
+            two names that the disk takes for one are noticed, be it for case or for a link.
+    """
+    mask, overlay = output_paths(path, folder)
+    if os.path.exists(mask) and (other := made_from.get(_file_id(mask))):
         raise ValueError(
-            f"{path}: {mask_path} has just been written for {made_from[mask_path]}. Give one of "
-            f"them another name, or write to another folder with --out."
+            f"{path}: {mask} has just been written for {other}. Give one of them another name, or "
+            f"write to another folder with --out."
         )
     ids = predict_file(network, path, folder)
-    made_from[mask_path] = path
-    labelling = network.labelling if network.threshold is None else network.labelling.binary
-    shares = np.bincount(ids.ravel(), minlength=len(labelling)) / ids.size
-    listed = ", ".join(f"{n} {100 * share:.1f} %" for n, share in zip(labelling.names, shares))
+    made_from[_file_id(mask)] = path
+    shares = [
+        f"{name} {100 * share:.1f} %"
+        for number, name in enumerate(network.labelling.names)
+        if (share := np.mean(ids == number))
+    ]
     size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
-    return f"{path}: {size}, {listed} -> {mask_path}, {overlay_path}"
+    return f"{path}: {size}, {', '.join(shares)} -> {mask}, {overlay}"
+
+
+def _file_id(path):
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _text(error):
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return "There is not enough memory. Close other programs, or make the photo smaller."
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+
+
+def _line(text):
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _say(text, stream):
+    try:
+        print(_line(text), file=stream, flush=True)
+    except OSError:  # nobody reads it any more: that ends no batch
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _check_file(path):
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give the photos in it, such as {path}/cat.jpg.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder: give the photos in it, such as {path / '*.jpg'}.")
+    if not os.path.isfile(path):  # not Path's, which fails where a name is too long
+        raise FileNotFoundError(f"{path}: there is no such file.")
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
         raise ValueError(f"{path} is empty: copy or download it again.")
     words = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     kinds = [kind for first, kind in OTHER_KINDS.items() if words.startswith(first)]
-    if start[4:11] == b"ftyphei":
+    if start[4:8] == b"ftyp" and b"hei" in start[8:40]:  # a list of four letters each
         kinds = ["a HEIC file"]
     if kinds:
         raise ValueError(f"{path} is {kinds[0]}, not a photo that can be read: {_remedy()}")

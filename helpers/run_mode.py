@@ -43,13 +43,26 @@ def data_choice():
     return _read("PETS_DATA", "auto", DATA_CHOICES)
 
 
-def pick(*, full, quick, smoke):
+def pick(*, full, quick):
     """The value for this run's profile. Keeps the published value (``full``) in sight.
 
+    ``smoke`` takes ``quick``, cut down to seconds: counts to at most 8, a training stage to one
+    epoch at 32 pixels.
+
     Example:
-        ``epochs = pick(full=60, quick=12, smoke=1)``
+        ``epochs = pick(full=60, quick=12)``
     """
-    return {"full": full, "quick": quick, "smoke": smoke}[profile()]
+    return {"full": full, "quick": quick, "smoke": _cut_down(quick)}[profile()]
+
+
+def _cut_down(value):
+    if isinstance(value, dict):
+        return {name: _cut_down(part) for name, part in value.items()}
+    if hasattr(value, "epochs"):  # a training.Stage
+        return value._replace(size=32, epochs=1, batch_size=4)
+    if isinstance(value, tuple):
+        return tuple(map(_cut_down, value))
+    return min(value, 8) if isinstance(value, int) else value
 
 
 def run_folder(name):
@@ -61,9 +74,18 @@ def run_folder(name):
     return ROOT / f"runs/{name}_{profile()}"
 
 
-def keras_home():
-    """The folder in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+def result_file(name):
+    """Where a notebook writes a picture that the README shows: the repository, but for ``smoke``,
+    which gets a new temporary folder."""
+    return (run_folder(name) if profile() == "smoke" else ROOT) / name
+
+
+def keras_homes():
+    """The folders in which Keras keeps downloaded weights: ``KERAS_HOME``, else ``~/.keras``; then
+    the one that ``keras.utils.get_file`` takes where it may not write into the first."""
+    home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras"))
+    temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    return home, Path(temporary, ".keras")
 
 
 def has_gpu():
@@ -79,19 +101,9 @@ def has_gpu():
     return bool(keras.distribution.list_devices("gpu"))
 
 
-def set_seed(seed, deterministic=False):
-    """Seeds Python, NumPy, Keras and its backend. Call it before each model is built.
-
-    Args:
-        seed: int.
-        deterministic: also ask TensorFlow for deterministic kernels. On a CPU it costs little;
-            on a GPU a few operations have no deterministic kernel and will raise.
-    """
+def set_seed(seed):
+    """Seeds Python, NumPy, Keras and its backend. Call it before each model is built."""
     keras.utils.set_random_seed(seed)
-    if deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
 
 
 def _read(variable, default, allowed):

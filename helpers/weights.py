@@ -121,7 +121,10 @@ def load(path, sha256=None):
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
         ) from error
-    model = build()  # what goes wrong here is not the file's fault
+    try:
+        model = build()
+    except ValueError as error:
+        raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     _assign(model, tensors, path)
     arguments = {name: v for name, v in config["arguments"].items() if name != "input_size"}
     return Network(model, labelling, threshold, config["network"], arguments)

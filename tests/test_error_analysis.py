@@ -4,50 +4,54 @@ import numpy as np
 import pytest
 
 from helpers import error_analysis
+from tests.tiny import Model
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("float32")
-
-
-class Bright:
-    """Pet where the red channel is bright, whatever else; the same in the mirror."""
-
-    def predict_on_batch(self, images):
-        return (np.asarray(images)[..., :1] - 127) / 8
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
+BRIGHT = Model(lambda images: (images[..., :1] - 127.0) / 8)  # by each pixel; the same mirrored
 
 
-class Left(Bright):
-    """Pet in the left half, whatever is there."""
-
-    def predict_on_batch(self, images):
-        logits = np.full((*np.shape(images)[:3], 1), -9.0)
-        logits[:, :, : logits.shape[2] // 2] = 9
-        return logits
+def left(images):  # the first class is on the left, whatever is there
+    logits = np.full((*images.shape[:3], 1), -9.0)
+    logits[:, :, : images.shape[2] // 2] = 9
+    return logits
 
 
-class Corner(Bright):
-    """The whole image is pet if its top left corner is bright."""
-
-    def predict_on_batch(self, images):
-        corner = np.asarray(images)[:, :4, :4].mean(axis=(1, 2, 3))
-        return np.broadcast_to((corner - 250)[:, None, None, None], (len(images), 16, 16, 1))
+def corner(images):  # everything is the first class where the top left corner is bright
+    bright = images[:, :4, :4].mean(axis=(1, 2, 3), keepdims=True) - 250
+    return np.broadcast_to(bright, (*images.shape[:3], 1))
 
 
 def test_mirroring_changes_nothing_or_all():
-    probabilities, uncertainty = error_analysis.flip_uncertainty(Bright(), IMAGES)
+    probabilities, uncertainty = error_analysis.flip_uncertainty(BRIGHT, IMAGES)
     assert np.allclose(uncertainty, 0)
-    assert np.allclose(probabilities[..., 0] > 0.5, IMAGES[..., 0] > 127)
-    probabilities, uncertainty = error_analysis.flip_uncertainty(Left(), IMAGES)
+    assert np.array_equal(probabilities[..., 0] > 0.5, IMAGES[..., 0] > 127)
+    probabilities, uncertainty = error_analysis.flip_uncertainty(Model(left), IMAGES)
     assert uncertainty.min() > 0.99 and uncertainty.max() <= 1
     assert np.allclose(probabilities, 0.5)
 
 
-def test_a_decision_hangs_on_what_it_was_made_from():
-    image = np.full((16, 16, 3), 255, "float32")
-    heat = error_analysis.occlusion_map(Corner(), image, (15, 15), patch=4, stride=2)
-    assert heat.shape == (16, 16) and 0.9 < heat[:2, :2].min() and heat.max() <= 1
+def test_a_decision_depends_on_what_it_was_made_from():
+    image = np.full((16, 24, 3), 255, np.uint8)
+    heat = error_analysis.occlusion_map(Model(corner), image, (15, 23), patch=4, stride=2)
+    assert heat.shape == (16, 24) and 0.9 < heat[:2, :2].min() and heat.max() <= 1
     assert not heat[8:].any() and not heat[:, 8:].any()
-    local = error_analysis.occlusion_map(Bright(), image, (10, 3), patch=4, stride=2)
-    assert np.argwhere(local).min(axis=0).tolist() == [8, 0] and local[10, 3] == local.max()
-    assert not local[14:].any() and not local[:8].any()
-    with pytest.raises(ValueError, match=r"pixel=\(16, 0\): expected \(y, x\) inside"):
-        error_analysis.occlusion_map(Bright(), image, (16, 0))
+    local = error_analysis.occlusion_map(BRIGHT, image, (10, 19), patch=4, stride=2)
+    assert local[10, 19] == local.max() > 0
+    assert np.argwhere(local).min(axis=0).tolist() == [8, 16]
+    assert np.argwhere(local).max(axis=0).tolist() == [13, 21]
+
+
+@pytest.mark.parametrize(
+    "image, pixel, patch, stride, message",
+    [
+        (IMAGES[0], (16, 0), 4, 2, r"pixel=\(16, 0\): expected \(y, x\) inside .* 16x24"),
+        (IMAGES[0], (0, 24), 4, 2, "expected"),
+        (IMAGES[0], (0, 0), 4, 5, "stride <= patch"),
+        (IMAGES[0], (0, 0), 0, 0, "1 or more"),
+        (IMAGES[0] / 255, (0, 0), 4, 2, "multiply 0..1 by 255"),
+        (IMAGES, (0, 0), 4, 2, r"expected numbers of shape \(B, H, W, 3\)"),
+    ],
+)
+def test_what_gives_no_map_is_an_error(image, pixel, patch, stride, message):
+    with pytest.raises(ValueError, match=message):
+        error_analysis.occlusion_map(BRIGHT, image, pixel, patch, stride)

@@ -1,245 +1,135 @@
-"""One pass over a split and the report that follows from it, by hand and against SciPy."""
+"""The report that follows from one pass over a split, for labellings and groups of any kind."""
 
+import dataclasses
 import json
-import types
 
-import keras
 import numpy as np
 import pytest
-from scipy.ndimage import distance_transform_edt
 
-from helpers import data, evaluation, report
-from helpers.models import unet
+from experiments.report import report, scores_of
+from helpers import datasets, evaluation, pipeline
+from helpers.classes import PETS
+from tests import tiny
+from tests.tiny import STREET, Model, oracle, saying
 
-RNG = np.random.default_rng(5)
-
-
-class Oracle:
-    """Logits that follow from the true masks; ``wrong`` of the pixels are off."""
-
-    def __init__(self, pets, split, size=32, wrong=0.0, channels=3):
-        masks = [mask.numpy()[..., 0] for _, mask in data.load_split(pets, split, size)]
-        rng = np.random.default_rng(0)
-        off = [rng.random(mask.shape) < wrong for mask in masks]
-        self.ids = [np.where(o, (mask + 1) % 3, mask) for o, mask in zip(off, masks)]
-        self.input_shape, self.at, self.channels = (None, size, size, 3), 0, channels
-
-    def predict_on_batch(self, images):
-        ids = np.stack(self.ids[self.at : self.at + len(images)])
-        self.at += len(images)
-        if self.channels == 1:
-            return np.where(ids == 1, -9.0, 9.0)[..., None]
-        return 9.0 * np.eye(3)[ids]
+PETS_WITH_VOID = dataclasses.replace(PETS, void=0)
+IGNORED_FIRST = dataclasses.replace(PETS, border_rules={"ignore": PETS.border_rule("ignore")})
+LOGIT = Model(lambda images: np.where(images[..., :1] // 20 == 1, -9.0, 9.0))
+GROUPS = {"towns": ("town", ("A", "B", "C")), "kinds": ("kind", ("cat", "dog"))}
+IDS = {"town": [0, 1] * 6, "kind": [0] * 5 + [1] * 7}
 
 
-def blobs(size=40):
-    noise = RNG.random((size // 8, size // 8))
-    return np.kron(noise, np.ones((8, 8))) > 0.5
+def pictures(labelling, wrong=0.2, groups=()):
+    """12 blocks of 2 x 3 classes, or void, whose images say them to ``oracle``, up to some pixels
+    that are wrong; in void they say anything."""
+    rng = np.random.default_rng(0)
+    stored = [*labelling.ids, *({labelling.void} - {None})]
+    kinds = np.kron(rng.integers(0, len(stored), (12, 2, 3)), np.ones((1, 8, 8), int))
+    said = (kinds + (rng.random(kinds.shape) < wrong)) % len(labelling)
+    groups = {name: GROUPS[name] for name in groups}
+    return tiny.dataset(labelling, list(np.uint8(stored)[kinds]), groups, saying(said), **IDS)
 
 
-# ---------------------------------------------------------------------------------------- outlines
+def reported(dataset, model=None):
+    model = oracle(len(dataset.labelling)) if model is None else model
+    batches = pipeline.labelled_batches(dataset, "test", (16, 24), 5)
+    counts = evaluation.measure(model, batches, dataset.labelling)
+    return counts, report(counts, dataset)
 
 
-def test_an_outline_by_hand():
-    mask = np.zeros((7, 7), bool)
-    mask[1:6, 1:6] = True
-    inside = np.zeros_like(mask)
-    inside[2:5, 2:5] = True
-    assert np.array_equal(evaluation.outline(mask), mask & ~inside)
-    assert not evaluation.outline(np.ones((4, 4), bool)).any()  # the image's edge is none
-    half = np.zeros((4, 6), bool)
-    half[:, :3] = True
-    assert np.argwhere(evaluation.outline(half))[:, 1].tolist() == [2] * 4
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_near_is_a_distance_of_at_most_the_width(width):
-    for _ in range(5):
-        truth, guess = blobs(), blobs()
-        lines = [evaluation.outline(mask) for mask in (truth, guess)]
-        far = [distance_transform_edt(~line) for line in lines]
-        expected = [
-            np.sum(lines[1] & (far[0] <= width)),
-            np.sum(lines[1]),
-            np.sum(lines[0] & (far[1] <= width)),
-            np.sum(lines[0]),
-        ]
-        assert evaluation.outline_counts(truth, guess, width).tolist() == expected
-
-
-def test_the_boundary_f_score_of_moved_and_missing_regions():
-    def f(truth, guess):
-        return float(evaluation.outline_f(evaluation.outline_counts(truth, guess, width=2)))
-
-    square, empty = np.zeros((32, 32), bool), np.zeros((32, 32), bool)
-    square[8:20, 8:20] = True
-    assert f(square, square) == 1 and f(empty, empty) == 1
-    assert f(square, empty) == 0 and f(empty, square) == 0
-    assert f(square, np.roll(square, 2, axis=1)) == 1  # two pixels off is near
-    assert 0 < f(square, np.roll(square, 3, axis=1)) < 1
-    assert f(square, np.roll(square, 12, axis=(0, 1))) < 0.1
-    # precision 1 of 2, recall 1 of 4: harmonic mean 1/3
-    assert evaluation.outline_f([1, 2, 1, 4]) == pytest.approx(1 / 3)
-
-
-def test_errors_are_counted_by_distance_from_the_nearest_change():
-    mask = np.kron(RNG.integers(0, 3, (4, 4)), np.ones((10, 10), int))
-    right = RNG.random(mask.shape) < 0.8
-    change = np.zeros(mask.shape, bool)
-    for y, x in np.ndindex(mask.shape):
-        above, left = mask[max(0, y - 1), x], mask[y, max(0, x - 1)]
-        change[y, x] = mask[y, x] != above or mask[y, x] != left
-    far = distance_transform_edt(~change)
-    counts = evaluation._distances(mask[None], right[None])
-    edges = [0, *evaluation.DISTANCES, np.inf]
-    for number, (low, high) in enumerate(zip(edges, edges[1:])):
-        inside = (far >= low) & (far < high)
-        assert counts[number].tolist() == [inside.sum(), (inside & ~right).sum()]
-    lone = evaluation._distances(np.ones((1, 6, 6), int), np.zeros((1, 6, 6), bool))
-    assert lone[-1].tolist() == [36, 36] and lone.sum() == 72
-
-
-# ------------------------------------------------------------------------------------ the one pass
-
-
-def test_the_truth_itself_is_perfect(drawn_pets):
-    counts = evaluation.measure(Oracle(drawn_pets, "test"), drawn_pets, "test")
-    records = list(data.read_records(drawn_pets, "test").as_numpy_iterator())
-    assert counts.files == [record["file_name"].decode() for record in records]
-    assert counts.breeds.tolist() == [record["label"] for record in records]
-    assert counts.species.tolist() == [record["species"] for record in records]
-    assert (counts.matrices.sum(axis=(1, 2)) == 32 * 32).all()
-    own = [data.decode_own_mask(record["segmentation_mask"]).size for record in records]
-    assert counts.own_matrices.sum(axis=(1, 2)).tolist() == own
-    told = report.report(counts, drawn_pets)
-    assert told["mean_iou"] == told["pixel_accuracy"] == told["per_image"]["mean_dice"] == 1
-    assert told["own_size"]["pixel_accuracy"] > 0.9  # the small mask enlarged
-    assert all(values["f"] == 1 for values in told["outlines"]["network_size"].values())
-    animals = [data.decode_own_mask(record["segmentation_mask"]) != 1 for record in records]
-    lengths = [np.sum(evaluation.outline(animal)) for animal in animals]
-    assert counts.own_outlines[:, 0, 3].tolist() == lengths  # the true outlines, own size
-    assert 0.3 < told["outlines"]["own_size"][evaluation.ANIMAL]["f"] < 1
-    assert not any(row["wrong"] for row in told["errors_by_distance"])
-    assert np.sum(told["errors_by_place"]) == 0
-
-
-def test_one_pass_counts_what_evaluate_counts(drawn_pets):
-    keras.utils.set_random_seed(1)
-    model = unet(32, width=2, depth=2)
-    counts = evaluation.measure(model, drawn_pets, "train")
-    batches = data.evaluation_batches(data.load_split(drawn_pets, "train", 32), 32)
-    whole = evaluation.evaluate(model, batches, 3)
-    assert np.array_equal(counts.matrices.sum(axis=0), whole)
-    pixels, wrong = whole.sum(), whole.sum() - np.trace(whole)
-    assert counts.confidences[:, :2].sum(axis=0).tolist() == [pixels, pixels - wrong]
-    assert counts.distances.sum(axis=0).tolist() == [pixels, wrong]
-    assert counts.places.sum() == wrong
-    assert len(evaluation.measure(model, drawn_pets, "train", limit=3).files) == 3
-
-
-@pytest.mark.parametrize("threshold", [0.45, 0.5])
-def test_one_logit_is_pet_against_background(drawn_pets, threshold):
-    keras.utils.set_random_seed(2)
-    model = unet(32, classes=1, width=2, depth=2)
-    counts = evaluation.measure(model, drawn_pets, "train", threshold=threshold)
-    batches = data.evaluation_batches(data.load_split(drawn_pets, "train", 32), 32)
-    expected = evaluation.binary_matrices(model, batches, threshold)
-    assert np.array_equal(counts.matrices, expected)
-    told = report.report(counts, drawn_pets)
-    for rule in data.BORDER_RULES:
-        scores = evaluation.binary_scores(expected, rule)
-        assert told["binary_scores"][rule]["dice"] == pytest.approx(scores["dice"])
-        assert told["own_size"][f"dice_border_{rule}"] > 0
-    wrong = expected[:, [0, 2], 1].sum() + expected[:, 1, 0].sum()  # the border as pet
-    assert counts.distances[:, 1].sum() == wrong == counts.places.sum()
-
-
-def test_unfit_models_are_errors(drawn_pets):
-    with pytest.raises(ValueError, match="has 4 classes: expected 3 .* or one logit"):
-        evaluation.measure(unet(32, classes=4, width=2, depth=1), drawn_pets, "test")
-    broken = Oracle(drawn_pets, "test")
-    broken.predict_on_batch = lambda images: np.full((len(images), 32, 32, 3), np.nan)
-    with pytest.raises(ValueError, match="not finite"):
-        evaluation.measure(broken, drawn_pets, "test")
-
-
-def test_a_damaged_record_is_named(drawn_pets, monkeypatch):
-    records = data.read_records
-
-    def damaged(pets, split, limit=None, files=None):
-        whole = records(pets, split, limit, files)
-        return whole.map(lambda record: {**record, "image": b"no JPEG"})
-
-    monkeypatch.setattr(data, "read_records", damaged)
-    model = types.SimpleNamespace(input_shape=(None, 32, 32, 3))
-    with pytest.raises(ValueError, match=r"\.jpg: the image does not decode as JPEG"):
-        evaluation.measure(model, drawn_pets, "test")
-
-
-# -------------------------------------------------------------------------------------- the report
-
-
-@pytest.fixture(scope="module")
-def counted(drawn_pets):
-    return evaluation.measure(Oracle(drawn_pets, "train", wrong=0.2), drawn_pets, "train")
-
-
-@pytest.fixture(scope="module")
-def told(counted, drawn_pets):
-    return report.report(counted, drawn_pets)
-
-
-def test_the_report_can_be_written_and_names_its_parts(counted, told):
-    json.dumps(told, allow_nan=False)
-    total = counted.matrices.sum(axis=0)
-    assert told["confusion_matrix"] == total.tolist()
-    assert {name: told[name] for name in evaluation.scores(total)} == evaluation.scores(total)
-    each = [evaluation.scores(matrix)["mean_iou"] for matrix in counted.matrices]
-    assert told["per_image"]["mean_iou"] == pytest.approx(np.mean(each))
-
-
-def test_intervals_enclose_their_scores(told):
-    for name, interval in told["intervals"].items():
-        values = np.atleast_1d(told[name])
-        for value, (low, high) in zip(values, np.reshape(interval, (-1, 2)), strict=True):
-            assert low <= value <= high and low < high
-
-
-def test_breeds_and_species_are_groups_of_the_images(counted, told):
-    for groups, kind in ((counted.breeds, "breeds"), (counted.species, "species")):
-        sizes = [group["images"] for group in told[kind].values()]
-        assert sizes == np.unique(groups, return_counts=True)[1].tolist()
-    cats = counted.matrices[counted.species == 0].sum(axis=0)
-    assert told["species"]["Cat"]["mean_iou"]["value"] == pytest.approx(
-        evaluation.scores(cats)["mean_iou"]
+@pytest.mark.parametrize(
+    "labelling, model, groups",
+    [
+        (PETS, None, ["towns", "kinds"]),
+        (PETS, LOGIT, ["towns"]),
+        (PETS_WITH_VOID, None, []),
+        (PETS_WITH_VOID, LOGIT, ["kinds"]),
+        (IGNORED_FIRST, LOGIT, []),
+        (STREET, None, ["towns"]),
+        (STREET, None, []),
+        (PETS.binary, LOGIT, ["kinds"]),
+    ],
+)
+def test_any_labelling_and_groups_are_reported(labelling, model, groups):
+    dataset = pictures(labelling, groups=groups)
+    counts, written = reported(dataset, model)
+    text = json.dumps(written, allow_nan=False)
+    assert ("pet" in text) == ("pet" in labelling.names) and written["binary_scores"].keys() == (
+        labelling.border_rules.keys()
     )
+    assert {*GROUPS} & {*written} == {*groups}
+    total, intervals = scores_of(counts.matrices.sum(axis=0), labelling), written["intervals"]
+    assert intervals.keys() == total.keys() == written["per_image"].keys()
+    for name, values in total.items():
+        for value, (low, high) in zip(np.ravel(values), np.reshape(intervals[name], (-1, 2))):
+            assert low - 1e-5 <= value <= high + 1e-5
+        each = scores_of(counts.matrices, labelling)[name]
+        assert written["per_image"][name] == pytest.approx(each.mean(axis=0))
+        if counts.matrices.shape[-1] == len(labelling):
+            assert written[name] == pytest.approx(np.asarray(values).tolist())
+    for name in groups:
+        key, names = GROUPS[name]
+        for number, found in zip(sorted({*IDS[key]}), written[name].values(), strict=True):
+            own = counts.matrices[counts.known[key] == number]
+            assert found.pop("images") == len(own) == IDS[key].count(number)
+            for score, entry in found.items():
+                assert entry["value"] == scores_of(own.sum(axis=0), labelling)[score]
+    worst = [value for _, value in written["worst_images"]]
+    assert worst == sorted(worst) and len(worst) == 12
+    pixels = counts.matrices.sum()
+    assert counts.confidences[:, 0].sum() == counts.distances[:, 0].sum() <= pixels
+    assert counts.places[..., 0].sum() == counts.distances[:, 0].sum()
+    assert counts.places[..., 1].sum() == counts.distances[:, 1].sum()
+    assert counts.confidences[:, :2].sum(axis=0) @ [1, -1] == counts.distances[:, 1].sum()
 
 
-def test_the_ranking_begins_with_the_worst(counted, told):
-    values = [value for _, value in told["worst_images"]]
-    assert values == sorted(values)
-    each = evaluation.scores(counted.matrices)["mean_iou"]
-    assert told["worst_images"][0][0] == counted.files[int(np.argmin(each))]
+@pytest.mark.parametrize("labelling", [PETS, PETS_WITH_VOID, STREET])
+def test_the_truth_itself_is_perfect(labelling):
+    counts, written = reported(pictures(labelling, wrong=0))
+    for part in (written, written["per_image"], written["own_size"]):
+        assert part["mean_iou"] == part["pixel_accuracy"] == min(part["dice"]) == 1
+    for size in ("network_size", "own_size"):
+        assert {values["f"] for values in written["outlines"][size].values()} == {1}
+    assert not any(row["wrong"] for row in written["errors_by_distance"])
+    assert np.sum(written["errors_by_place"]) == 0 and written["calibration_error"] < 0.001
 
 
-def test_calibration_by_hand():
-    confidences = np.zeros((evaluation.CONFIDENCE_BINS, 3))
-    confidences[12] = [10, 5, 6.2]  # 10 pixels, half of them right, mean confidence 0.62
-    confidences[19] = [30, 29, 29.4]
-    told = report._calibration(confidences)
-    assert [bin["accuracy"] for bin in told["calibration"]] == pytest.approx([0.5, 29 / 30])
-    assert told["calibration"][1]["confidence"] == pytest.approx(0.98)
-    assert told["calibration_error"] == pytest.approx((1.2 + 0.4) / 40)
+@pytest.mark.parametrize("labelling, model", [(STREET, None), (PETS_WITH_VOID, LOGIT)])
+def test_void_is_in_none_of_the_numbers(labelling, model):
+    dataset = pictures(labelling, groups=["kinds"])
+    records = list(datasets.read_records(dataset, "test"))
+    masks = [pipeline.decode_mask(r["segmentation_mask"], labelling)[..., 0] for r in records]
+    masks = [
+        np.uint8([*labelling.ids, *[labelling.void] * (256 - len(labelling))])[m] for m in masks
+    ]
+    images = np.stack([pipeline.decode(r, (16, 24), labelling)[0] for r in records])
+    void = np.stack(masks) == labelling.void
+    assert 0.1 < void.mean() < 0.5
+    images[void] = np.random.default_rng(9).integers(0, 3, void.sum())[:, None] * 20
+    other = tiny.dataset(labelling, masks, dataset.groups, images, **IDS)
+    assert reported(other, model)[1] == reported(dataset, model)[1]
+    masks.append(np.full((16, 24), labelling.void, np.uint8))  # an image that is void throughout
+    images, ids = [*images, images[0]], {key: [*values, 1] for key, values in IDS.items()}
+    longer = tiny.dataset(labelling, masks, dataset.groups, images, **ids)
+    assert reported(longer, model)[1] == reported(dataset, model)[1]
 
 
-def test_three_classes_become_two_by_rule():
-    matrix = np.arange(1, 10).reshape(3, 3)
-    pet = evaluation.as_binary(matrix, "pet")
-    assert pet.tolist() == [[1 + 3, 2], [4 + 6, 5], [7 + 9, 8]]
-    assert np.array_equal(evaluation.as_binary(matrix, "ignore"), pet)
-    assert evaluation.as_binary(matrix, "background").tolist() == [[1, 5], [4, 11], [7, 17]]
-    assert evaluation.as_binary(pet, "background") is pet
-    joined = evaluation.border_as_pet(matrix)
-    assert evaluation.binary_scores(pet[None], "pet")["dice"] == pytest.approx(
-        evaluation.scores(joined)["dice"][0]
-    )
+def test_calibration_and_places_by_hand():
+    masks = np.full((1, 16, 24), 1, np.uint8)  # pet
+    masks[0, :4, 12:] = 2  # background: 48 of 384 pixels
+    images = np.zeros((1, 16, 24, 3), np.uint8)
+    sure = Model(lambda images: np.full((*images.shape[:3], 1), np.log(0.62 / 0.38)))
+    written = reported(tiny.dataset(PETS, list(masks), images=images), sure)[1]
+    (bin,) = written["calibration"]
+    assert bin == pytest.approx({"confidence": 0.62, "accuracy": 336 / 384, "share": 1})
+    assert written["calibration_error"] == pytest.approx(336 / 384 - 0.62)
+    wrong = np.array(written["errors_by_place"])
+    assert wrong.shape == (16, 16) and (wrong[:4, 8:] == 1).all() and wrong.sum() == 32
+    assert written["masks_without_pet"] == []
+
+
+def test_masks_without_the_first_class_are_listed():
+    masks = [np.full((16, 24), value, np.uint8) for value in (1, 2, 3)]  # pet, background, border
+    images = saying(np.stack(masks) - 1)
+    written = reported(tiny.dataset(PETS, masks, images=images))[1]
+    assert written["masks_without_pet"] == ["1.png"]  # the border counts as pet

@@ -1,4 +1,4 @@
-"""helpers/run_notebook.py on notebooks of a few lines."""
+"""tools/run_notebook.py on notebooks of a few lines."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 from nbclient.exceptions import CellExecutionError
 
-from helpers import run_notebook
+from tools import run_notebook
 
 
 @pytest.fixture

@@ -75,14 +75,15 @@ def test_a_file_of_another_network_is_not_loaded(changed, message):
         weights.load(PATH)
 
 
-def test_a_fault_while_the_network_is_built_is_not_the_files(monkeypatch):
+@pytest.mark.parametrize("fault", [ValueError, RuntimeError])
+def test_a_network_that_cannot_be_built_is_not_called_damaged_weights(monkeypatch, fault):
     weights.save(network(), PATH)
 
     def unet(input_size, classes, width, depth):
-        raise ValueError("Keras is set up wrongly")
+        raise fault("Keras is set up wrongly")
 
     monkeypatch.setitem(weights.BUILDERS, "unet", unet)
-    with pytest.raises(ValueError, match="^Keras is set up wrongly$"):
+    with pytest.raises(fault, match="^(The network that .* cannot be built: )?Keras is set up"):
         weights.load(PATH)
 
 
@@ -178,7 +179,10 @@ def safetensors_file(**config):
 
 CODE, KIND = "holds code, such as a Lambda layer", "which may hold code: expected"
 CUT, NOT_OURS = "is no complete Keras checkpoint", "does not hold weights of helpers.weights"
-OTHER = {"network": "mobilenetv2_unet", "arguments": {"weights": "net.h5"}}
+OTHER = {
+    "network": "mobilenetv2_unet",
+    "arguments": {"input_size": 32, "classes": 3, "weights": "a"},
+}
 REFUSED = {  # the file's name, its content, what is said of it
     "Lambda": ("net.keras", lambda: saved(with_lambda()), CODE),
     "Lambda, legacy": ("net.h5", lambda: saved(with_lambda(), ".h5"), "a .h5 file, " + KIND),

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PINS = ROOT / "tests/colab-requirements.txt"
+PINS = ROOT / "tools/colab-requirements.txt"
 DELTA = {"importlib-resources", "tensorflow-metadata"}  # all that Setup may add or change
 
 # Colab's kernel has loaded this module before the first cell runs; Setup looks for it.
@@ -47,7 +47,7 @@ def run(path):
             "PETS_PROFILE": "smoke",
         }
         status = python(
-            *("-m", "helpers.run_notebook", shutil.copy(path, content)),
+            *("-m", "tools.run_notebook", shutil.copy(path, content)),
             cwd=ROOT,
             env={**os.environ, **environment},
         )
@@ -58,7 +58,6 @@ def run(path):
         faults.append(
             f"{path.name}: its Setup cell changed {sorted(changed)}, expected {sorted(DELTA)}."
         )
-    # helpers come first: they quieten TensorFlow's log
     if python("-c", "import helpers, tensorflow, tensorflow_datasets", cwd=ROOT):
         faults.append(f"After {path.name}, TensorFlow or TensorFlow Datasets cannot be imported.")
     return faults

@@ -1,4 +1,4 @@
-"""Fills in the README's numbers from the files under experiments/results.
+"""Fills in the README's numbers from the files under experiments/results, and draws its figures.
 
     python -m tools.readme
 
@@ -8,15 +8,19 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
-from helpers import files, visualization
+import skimage.data
+
+from helpers import files, prediction, visualization, weights
 
 README = Path("README.md")
 RESULTS = Path("experiments/results")
 COST_FIGURE = RESULTS / "accuracy_and_time.png"
+PHOTO_FIGURE = RESULTS / "photograph.png"
 BEGIN, END = (
     "<!-- results: begin, written by python -m tools.readme -->",
     "<!-- results: end -->",
 )
+PHOTO_NETWORK = "mobilenetv2_unet_256"
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
@@ -55,8 +59,8 @@ def table(results):
 
 
 def cost_figure(results):
-    """Mean IoU against minutes of training: the networks, and the contestants of the time-to-accuracy
-    benchmark but the last, which is one of them.
+    """Mean IoU against minutes of training: the networks, and the contestants of the
+    time-to-accuracy benchmark but the last, which is one of them.
 
     Args:
         results: list of dicts, from ``load_results``.
@@ -129,8 +133,8 @@ def binary_table(results):
 
 
 def comparison(result):
-    """A run of ``experiments.benchmarks.time_to_accuracy`` as Markdown: one row a contestant, its figure, and
-    how long the last takes to the validation score that the first one ends with.
+    """The time-to-accuracy benchmark as Markdown: one row a contestant, its figure, and how long
+    the last takes to the validation score that the first one ends with.
 
     Args:
         result: dict, as that command writes it.
@@ -223,6 +227,23 @@ def filled(readme, results):
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
 
+def photo_figure():
+    """A photograph that is not of the data set, its predicted mask, and one over the other.
+
+    Chelsea, by Stéfan van der Walt, CC0, which ships with scikit-image.
+
+    Returns:
+        matplotlib Figure.
+    """
+    photo = skimage.data.chelsea()
+    network = weights.published(PHOTO_NETWORK)
+    mask = prediction.predict_photo(network, photo)
+    source = "Chelsea (CC0), a photograph that no network here was trained on"
+    return visualization.plot_samples(
+        photo[None], mask[None], labelling=network.labelling, source=source
+    )
+
+
 def load_results(folder=RESULTS):
     """The results under a folder, in the order of their file names."""
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
@@ -264,7 +285,8 @@ def _note(number, result):
         f"{result['train_seconds'] / 60:.0f} minutes of training in "
         f"{result['settings']['precision']} on {result['device']}; TensorFlow "
         f"{versions['tensorflow']}, Keras {versions['keras']}. Weights: "
-        f"`experiments/weights/{result['weights']['file']}`, {_precision(result['weights']['bits'])}."
+        f"`experiments/weights/{result['weights']['file']}`, "
+        f"{_precision(result['weights']['bits'])}."
     )
 
 
@@ -275,6 +297,7 @@ def _precision(bits):
 def main():
     results = load_results()
     text = filled(README.read_text(), results)
+    visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     for result in results:
         if "contestants" in result and "validation" in result:

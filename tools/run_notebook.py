@@ -1,8 +1,8 @@
 """Runs notebooks from top to bottom without a browser, printing what they print as they do.
 
-    python -m helpers.run_notebook notebooks/03_unet_from_scratch.ipynb
-    python -m helpers.run_notebook --save notebooks/*.ipynb
-    python -m helpers.run_notebook --scrub notebooks/*.ipynb
+    python -m tools.run_notebook notebooks/02_unet_from_scratch.ipynb
+    python -m tools.run_notebook --save notebooks/*.ipynb
+    python -m tools.run_notebook --scrub notebooks/*.ipynb
 
 The kernel is this Python, its folder the notebook's. ``--save`` writes the outputs into the
 notebook once it has run to its end; ``--memory 3`` fails where a notebook took more than 3 GB;
@@ -117,7 +117,7 @@ def _write(notebook, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m helpers.run_notebook", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.run_notebook", description=__doc__)
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--save", action="store_true", help="keep the outputs in the notebook")
     parser.add_argument("--memory", type=float, metavar="GB", help="fail above that")

@@ -23,7 +23,7 @@ class Dataset:
     - ``labelling``: of its masks.
     - ``read``: function of a split that returns its records, a tf.data.Dataset.
     - ``sizes``: split -> number of examples.
-    - ``groups``: what reports slice by: key of the report -> (key of the record, names of its ids).
+    - ``groups``: what reports slice by: key of the report -> (key of the record, its ids' names).
     - ``official``: the splits that the data set's authors made.
     - ``remedy``: what to do where a record turns out to be damaged, a sentence.
     - ``parts``: split -> the first so many examples (int) or the names of files (tuple).

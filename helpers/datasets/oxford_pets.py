@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet through TensorFlow Datasets: found, or downloaded, or replaced by synthetic pets.
+"""Oxford-IIIT Pet through TensorFlow Datasets: found, downloaded, or replaced by synthetic pets.
 
 O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012: 37 breeds, 3,680
 images to train on and 3,669 to test.
@@ -115,8 +115,8 @@ def _is_prepared(builder):
 
 def _incomplete(folder, why):
     return (
-        f"{folder} is there but holds no complete prepared data of that version ({why}): delete it "
-        f"and run again."
+        f"{folder} is there but holds no complete prepared data of that version ({why}): delete "
+        f"it and run again."
     )
 
 
