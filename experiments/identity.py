@@ -32,7 +32,7 @@ STANDARD = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")}
 # What Python puts into a class, and Keras into an object, beside what was written or set.
 OF_CLASSES = set(
     """__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__
-    __firstlineno__ __static_attributes__ __dataclass_params__""".split()
+    __firstlineno__ __static_attributes__ __dataclass_params__ __slotnames__""".split()
 )
 OF_KERAS = set("_model model params name dtype _dtype _dtype_policy autocast".split())
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
@@ -70,45 +70,46 @@ def _named(find, value):
     return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
-def _of(value, above):
-    """JSON values; ``above`` are the objects that this one is a part of, by id."""
+def _of(value, seen):
+    """JSON values; ``seen`` numbers the code and objects that came before: each is told once."""
     if type(value) in PLAIN:
         return value + 0.0 if type(value) is float else value  # -0.0 is 0.0
-    if id(value) in above:
-        return ["again", list(above).index(id(value))]
-    above = {**above, id(value): value}
     if type(value) in (list, tuple):
-        return [_of(part, above) for part in value]
+        return [_of(part, seen) for part in value]
     if type(value) in (set, frozenset):
-        return sorted((_of(part, above) for part in value), key=json.dumps)
+        return sorted((_of(part, seen) for part in value), key=json.dumps)
     if type(value) in (dict, types.MappingProxyType):
-        return sorted((_of(pair, above) for pair in value.items()), key=json.dumps)
+        return [_of(pair, seen) for pair in sorted(value.items(), key=lambda pair: str(pair[0]))]
     if type(value) is bytes:
         return hashlib.sha256(value).hexdigest()
     if isinstance(value, types.ModuleType):
         return value.__name__
+    if hasattr(value, "__array__") and not isinstance(value, type):
+        if not (array := np.asarray(value)).dtype.hasobject:
+            return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+    if id(value) in seen:
+        return ["again", seen[id(value)][0]]
+    seen[id(value)] = len(seen), value  # kept alive, or another one might get its id
     if isinstance(value, type):
-        return _of_class(value, above)
+        return _of_class(value, seen)
     if isinstance(value, types.FunctionType):
-        return _of_function(value, above)
-    return [_of(type(value), above), _of_object(value, above)]
+        return _of_function(value, seen)
+    return [_of(type(value), seen), _of_object(value, seen)]
 
 
-def _of_object(value, above):
+def _of_object(value, seen):
     if isinstance(value, keras.Layer):
-        return [_layer(value, above), _of(value.get_weights(), above)]
+        return [_layer(value, seen), _of(value.get_weights(), seen)]
     if isinstance(value, keras.callbacks.Callback) or hasattr(value, "get_config"):
-        return _settings(value, above)
-    if hasattr(value, "__array__") and not (array := np.asarray(value)).dtype.hasobject:
-        return [str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()]
+        return _settings(value, seen)
     if hasattr(value, "__wrapped__"):  # tf.function, functools.cache, staticmethod
-        return _of(value.__wrapped__, above)
+        return _of(value.__wrapped__, seen)
     if isinstance(value, property):
-        return [_of(part, above) for part in (value.fget, value.fset)]
+        return _of([value.fget, value.fset], seen)
     if isinstance(value, threading.local):  # what a thread keeps for itself
         return None
     if isinstance(value, RANDOM):
-        raise Unidentified("a random generator, whose numbers depend on its past,")
+        raise Unidentified(f"a random {type(value).__qualname__}, which changes with its use,")
     try:  # what it is made of, as for pickle
         reduce = copyreg.dispatch_table.get(type(value))
         made_of = reduce(value) if reduce else value.__reduce_ex__(2)
@@ -116,25 +117,25 @@ def _of_object(value, above):
         raise Unidentified(f"an object of {type(value).__qualname__}") from error
     if isinstance(made_of, str):  # a global name
         return f"{getattr(value, '__module__', '')}.{made_of}"
-    return [_of(list(p) if hasattr(p, "__next__") else p, above) for p in made_of]
+    return _of([list(part) if hasattr(part, "__next__") else part for part in made_of], seen)
 
 
-def _of_class(cls, above):
+def _of_class(cls, seen):
     if _is_of_library(cls):
-        return _name(cls)
+        return _name(cls.__module__, cls.__qualname__)
     members = {name: part for name, part in vars(cls).items() if name not in OF_CLASSES}
-    return [_of(part, above) for part in (cls.__bases__, members)]
+    return _of([cls.__bases__, members], seen)
 
 
-def _of_function(function, above):
+def _of_function(function, seen):
     code = function.__code__
     cells = zip(code.co_freevars, function.__closure__ or ())
     held = {name: cell.cell_contents for name, cell in cells}
-    if _is_library(code.co_filename):
-        return [_name(function), _of(held, above)]
+    if _is_library(code.co_filename):  # by its own name: wrappers take their functions'
+        return [_name(function.__globals__["__name__"], code.co_qualname), _of(held, seen)]
     held |= _used(function)
     defaults = [function.__defaults__, function.__kwdefaults__]
-    return [_of(part, above) for part in (_source(code), held, defaults)]
+    return _of([_source(code), held, defaults], seen)
 
 
 def _used(function):
@@ -152,7 +153,7 @@ def _used(function):
     for module in modules:  # which grows
         if _is_library(module):
             continue
-        for name in names & vars(module).keys():
+        for name in sorted(names & vars(module).keys()):
             value = used[f"{module.__name__}.{name}"] = vars(module)[name]
             if isinstance(value, types.ModuleType) and value not in modules:
                 modules.append(value)
@@ -167,12 +168,12 @@ def _codes(code):
 
 
 def _source(code):
-    """The text of a function, without comments and docstrings."""
+    """What a function says, without comments and docstrings."""
     linecache.checkcache(code.co_filename)
     functions, codes = _parsed("".join(linecache.getlines(code.co_filename)))
-    texts = functions[code.co_name, code.co_firstlineno]
-    if code in codes and len(texts) == 1:
-        return texts[0]
+    found = functions[code.co_name, code.co_firstlineno]
+    if code in codes and len(found) == 1:
+        return found[0]
     # There is none, or it was changed since, or lambdas share a line: what is run then, which
     # another release of Python writes otherwise.
     constants = [_source(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
@@ -182,7 +183,7 @@ def _source(code):
 
 @functools.lru_cache(64)
 def _parsed(source):
-    """The texts of the functions in a file, by name and line, and the code they compile to."""
+    """What the functions in a file say, by name and line, and the code they compile to."""
     codes = set(_codes(compile(source, "", "exec", dont_inherit=True)))
     functions, nodes = collections.defaultdict(list), list(ast.walk(ast.parse(source)))
     for node in nodes:
@@ -191,22 +192,32 @@ def _parsed(source):
     for node in nodes:
         if isinstance(node, (*FUNCTIONS, ast.Lambda)):
             line = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])])
-            functions[getattr(node, "name", "<lambda>"), line].append(ast.unparse(node))
+            functions[getattr(node, "name", "<lambda>"), line].append(_tree(node))
     return functions, codes
 
 
-def _layer(layer, above):
+def _tree(node):
+    """A syntax tree as JSON, without what releases of Python added."""
+    if isinstance(node, list):
+        return [_tree(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = [getattr(node, name, None) for name in node._fields if name != "type_params"]
+    return [type(node).__name__, *map(_tree, parts)]
+
+
+def _layer(layer, seen):
     """A layer, or a network of them, without weights: what it is set to, and what it reads."""
     settings, wires = [], None
     config = layer.get_config()
     if isinstance(layer, keras.Model) and "layers" in config:
         parts = getattr(layer, "operations", layer.layers)
         numbers = {part.name: number for number, part in enumerate(parts)}
-        settings = [_layer(part, above) for part in parts]
+        settings = [_layer(part, seen) for part in parts]
         wires = [_wired(part.get("inbound_nodes"), numbers) for part in config["layers"]]
     else:
-        settings = _settings(layer, above)
-    return [_of(type(layer), above), getattr(layer, "trainable", None), settings, wires]
+        settings = _settings(layer, seen)
+    return [_of(type(layer), seen), getattr(layer, "trainable", None), settings, wires]
 
 
 def _wired(node, numbers):
@@ -221,7 +232,7 @@ def _wired(node, numbers):
     return {key: _wired(part, numbers) for key, part in node.items() if part is not None}
 
 
-def _settings(value, above):
+def _settings(value, seen):
     """What a Keras object is set to, where that is not the default: each release adds some."""
     config = value.get_config() if hasattr(value, "get_config") else {}
     _, *parameters = inspect.signature(type(value).__init__).parameters.values()
@@ -234,12 +245,16 @@ def _settings(value, above):
         settings = {**vars(value), **settings}
         if _is_of_library(type(value)) and defaults.keys() <= settings.keys():
             settings = {name: settings[name] for name in defaults}  # without what it remembers
-    found = {name: _of(part, above) for name, part in sorted(settings.items())}
-    return {
+    own = {
         name: part
-        for name, part in found.items()
-        if name not in OF_KERAS and part != _of(defaults.get(name, type(value)), above)
+        for name, part in settings.items()
+        if name not in OF_KERAS and (name not in defaults or not _same(part, defaults[name]))
     }
+    return _of(own, seen)
+
+
+def _same(one, other):
+    return _of(one, {}) == _of(other, {})
 
 
 def _set(value, name, part):
@@ -269,5 +284,5 @@ def _is_library(place):
     )
 
 
-def _name(code):  # without inner modules, which releases rename
-    return f"{code.__module__.partition('.')[0]}.{code.__qualname__}"
+def _name(module, name):  # without inner modules, which releases rename
+    return f"{module.partition('.')[0]}.{name}"

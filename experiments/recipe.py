@@ -12,7 +12,6 @@ import numpy as np
 from experiments import identity
 from helpers import checkpoints, datasets, evaluation, pipeline, run_mode, training
 from helpers.augmentation import augment
-from helpers.classes import VOID
 from helpers.dice import BinaryDice, MeanDice
 from helpers.losses import CrossEntropyDiceLoss
 from helpers.models import train_encoder
@@ -79,7 +78,7 @@ def evaluate(model, dataset, split, threshold=0.5):
 
 def default_loss(labelling):
     """Cross-entropy plus Dice; pixels that count for nothing are ignored."""
-    return CrossEntropyDiceLoss(ignore=_ignored(labelling))
+    return CrossEntropyDiceLoss(ignore=labelling.ignore)
 
 
 class _Task(NamedTuple):
@@ -149,7 +148,7 @@ def _train_stage(model, task, number, stage, run, known):
     """
     folder = Path(run.folder) / f"stage_{number}_{identity.of(known)[:8]}"
     labelling = task.dataset.labelling
-    metric = BinaryDice() if task.border else MeanDice(len(labelling), ignore=_ignored(labelling))
+    metric = BinaryDice() if task.border else MeanDice(len(labelling), ignore=labelling.ignore)
 
     def read():
         return checkpoints.Checkpoints(folder, f"val_{metric.name}", known, run.keep_best)
@@ -201,7 +200,3 @@ def _batches(task, stage, seed):
         return targets(batches)
 
     return epochs, targets(pipeline.evaluation_batches(held_out, stage.batch_size))
-
-
-def _ignored(labelling):
-    return None if labelling.void is None else VOID

@@ -333,8 +333,8 @@ class BoundaryLoss(_RegionLoss):
     """1 - F1 of boundaries, from the share of predicted ones near true ones and of true ones near
     predicted ones; a boundary is found by max-pooling, of probabilities too.
 
-    It may be ``width`` pixels off. One pixel is added to every area. A region that lies elsewhere
-    gives no slope: add another loss. Bokhovkin and Burnaev, ISNN 2019,
+    It may be ``width`` pixels off. One pixel is added to every area. A boundary that lies farther
+    off is not drawn nearer: add another loss. Bokhovkin and Burnaev, ISNN 2019,
     https://arxiv.org/abs/1905.07852.
     """
 

@@ -101,19 +101,9 @@ def has_gpu():
     return bool(keras.distribution.list_devices("gpu"))
 
 
-def set_seed(seed, deterministic=False):
-    """Seeds Python, NumPy, Keras and its backend. Call it before each model is built.
-
-    Args:
-        seed: int.
-        deterministic: also ask TensorFlow for deterministic kernels. On a CPU it costs little;
-            on a GPU a few operations have no deterministic kernel and will raise.
-    """
+def set_seed(seed):
+    """Seeds Python, NumPy, Keras and its backend. Call it before each model is built."""
     keras.utils.set_random_seed(seed)
-    if deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
 
 
 def _read(variable, default, allowed):

@@ -1,5 +1,7 @@
 """What tests of several files share."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -26,22 +28,59 @@ def synthetic_dataset(tmp_path_factory):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """Stands in for training.fit, whose compilation takes most of a short training's time: moves
-    each trainable weight by what the batches hold. Keeps the weights before and the arguments."""
-    from helpers import training
+    """Stands in for keras.Model.fit, whose compilation takes most of a short training's time: real
+    optimizer, random states and callbacks, gradients by what the batches hold. Keeps the weights
+    before and the arguments of each call."""
+    import keras
 
     calls = []
 
-    def fit(model, train, validation, *, epochs, learning_rate, run_dir, **settings):
-        calls.append((model.get_weights(), train, validation, settings))
-        for epoch in range(epochs):
-            for images, *_ in train(epoch):
-                for weight in model.trainable_weights:
-                    weight.assign(weight + learning_rate * float(np.mean(images)) / 255)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        model.save(run_dir / "best.keras")
-        losses = [float(np.sum(model.get_weights()[0]))] * epochs
-        return {"loss": losses, "val_" + settings["metric"].name: losses, "seconds": [0]}
+    def fit(model, batches, *, initial_epoch, epochs, steps_per_epoch, callbacks, **settings):
+        start, seed = model.get_weights(), keras.random.SeedGenerator(0)
+        calls.append({"model": model, "start": start, "batches": batches, **settings})
+        (monitor,) = (part.monitor for part in callbacks if hasattr(part, "history"))
+        callbacks = keras.callbacks.CallbackList(callbacks, model=model, epochs=epochs)
+        callbacks.on_train_begin()
+        model.stop_training, batches = False, iter(batches)
+        weights = model.trainable_variables
+        seeds = [v for v in model.variables if "seed" in v.name]
+        for epoch in range(initial_epoch, epochs):
+            callbacks.on_epoch_begin(epoch)
+            for step in range(steps_per_epoch):
+                change = sum(float(np.mean(part)) for part in next(batches)) / 255
+                for state in seeds:
+                    seed.state.assign(state)
+                    change += float(keras.random.uniform((), seed=seed))
+                    state.assign(seed.state)
+                change = float(model.optimizer.scale_loss(change))
+                model.optimizer.apply(
+                    [np.full(weight.shape, change, "float32") for weight in weights], weights
+                )
+                callbacks.on_train_batch_end(step)
+            score = float(np.sin(1e3 * np.sum(model.get_weights()[0])))  # up and down
+            callbacks.on_epoch_end(epoch, {"loss": -score, monitor: score})
+            if model.stop_training:
+                break
+        callbacks.on_train_end()
 
-    monkeypatch.setattr(training, "fit", fit)
+    monkeypatch.setattr(keras.Model, "fit", fit)
     return calls
+
+
+@pytest.fixture
+def command(synthetic_dataset, monkeypatch, tmp_path):
+    """Runs a command on synthetic pets in an empty folder; returns the results there, by name."""
+    from helpers import weights
+    from helpers.datasets import oxford_pets
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(weights, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(oxford_pets, "open_pets", lambda: synthetic_dataset)
+
+    def run(module, *options):
+        monkeypatch.setattr("sys.argv", [module.__name__, *map(str, options)])
+        module.main()
+        return {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("results/*")}
+
+    return run

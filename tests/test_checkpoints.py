@@ -1,219 +1,239 @@
-"""A training that is killed, at any moment and again and again, ends as one that never was."""
+"""A training that is killed, at any moment and again and again, ends as one that never was; and
+what its folder is needed for never costs the result."""
 
-import collections
-import multiprocessing
+import errno
 import os
-import signal
+import re
+import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import checkpoints, data, dice, files, run_mode, training
+from helpers import checkpoints, dice, files, losses, pipeline, run_mode, training
 
-EPOCHS = 6
+STAGE = training.Stage(8, epochs=4, batch_size=4, learning_rate=3e-2)
 
 
-def network():
-    """Small, with all that has a state: batch norm, Dropout, and by float16 the loss scale."""
-    images = keras.Input((16, 16, 3))
+def network(width=4):
+    """Small, with all that has a state. Keras numbers its layers: another build, other names."""
+    images = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(images)
-    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(x)
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.Dropout(0.5)(keras.layers.ReLU()(x))
+    x = keras.layers.Conv2D(width, 1, use_bias=False)(x)
+    x = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(x))
     return keras.Model(images, keras.layers.Conv2D(3, 1, dtype="float32")(x))
 
 
 def examples(count):
     rng = np.random.default_rng(0)
-    masks = rng.integers(0, 3, (count, 16, 16, 1), np.uint8)
-    images = np.repeat(masks * 80, 3, axis=-1) + rng.integers(0, 90, (count, 16, 16, 3), np.uint8)
+    masks = rng.integers(0, 3, (count, 8, 8, 1), np.uint8)
+    images = np.repeat(masks * 80, 3, axis=-1) + rng.integers(0, 90, (count, 8, 8, 3), np.uint8)
     return tf.data.Dataset.from_tensor_slices((images.astype(np.uint8), masks))
 
 
-def train(folder, callbacks=(), **settings):
+def train(folder, *callbacks, loss=None, model=None, identity="this one"):
+    """Weights and history at the end of a training, resumed if there is a state."""
     run_mode.set_seed(3)
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = network()
-        history = training.fit(
-            model,
-            lambda epoch: data.training_batches(examples(12), 4, seed=3, epoch=epoch),
-            data.evaluation_batches(examples(4), 4),
-            run_dir=folder,
-            callbacks=callbacks,
-            **{
-                "epochs": EPOCHS,
-                "loss": dice.CrossEntropyDiceLoss(),
-                "metric": dice.MeanDice(3),
-                "learning_rate": 3e-2,
-                "identity": "this one",
-                "verbose": 0,
-                **settings,
-            },
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
-    del history["seconds"]
-    return model, history
+    model = model or network()
+    with checkpoints.locked(folder):
+        keeper = checkpoints.Checkpoints(folder, "val_mean_dice", identity)
+        if not keeper.finished:
+            training.fit(
+                model,
+                lambda epoch: pipeline.training_batches(examples(8), 4, 3, None, epoch),
+                pipeline.evaluation_batches(examples(4), 4),
+                stage=STAGE,
+                loss=loss or losses.CrossEntropyDiceLoss(),
+                metric=dice.MeanDice(3),
+                keeper=keeper,
+                run=training.Run(folder, callbacks=callbacks, verbose=0),
+            )
+        keeper.restore_best(model)
+    return [*model.get_weights(), *map(np.array, keeper.history.values())]
 
 
-def as_arrays(model, history):
-    return [*model.get_weights(), *map(np.array, history.values())], list(history)
+def equal(one, other):
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
 
 
-EVENTS = (
-    "step",
-    "best.keras half written",
-    "best.keras in its place",
-    "log.csv not in its place yet",
-    "log.csv in its place",
-    "state.safetensors not in its place yet",
-    "state.safetensors in its place",
-)
+class Killed(BaseException):
+    pass
 
 
-def live(folder, fatal, report):
-    """In a process of its own: trains until it is killed at an event, or to the end.
+def at_batch(number):
+    def die(batch, logs=None):
+        batches.append(batch)
+        if len(batches) == number:
+            raise Killed
 
-    Args:
-        folder: path.
-        fatal: one of EVENTS and the how manieth of its kind kills; None: none does.
-        report: a multiprocessing connection, gets the trained network and its history.
-    """
-    counts = collections.Counter()
-
-    def event(name):
-        counts[name] += 1
-        if fatal == (name, counts[name]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    save, replace = keras.Model.save, os.replace
-
-    def half_save(model, path):
-        save(model, path)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2])
-        event("best.keras half written")
-        path.write_bytes(content)
-
-    def event_replace(source, target):
-        event(f"{target.name} not in its place yet")
-        replace(source, target)
-        event(f"{target.name} in its place")
-
-    keras.Model.save = half_save
-    os.replace = event_replace
-    step = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: event("step"))
-    report.send(as_arrays(*train(folder, [step])))
+    batches = []
+    return keras.callbacks.LambdaCallback(on_train_batch_end=die)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="a system without SIGKILL")
-def test_killed_ten_times_it_ends_bit_for_bit_as_if_it_had_not_been(tmp_path):
-    processes = multiprocessing.get_context("forkserver")
-    # else each life begins with TensorFlow's import
-    processes.set_forkserver_preload(["helpers.data", "helpers.training"])
+@pytest.mark.parametrize("name", [checkpoints.STATE, checkpoints.BEST, checkpoints.LOG])
+def test_killed_at_every_moment_it_ends_bit_for_bit_the_same(fits, tmp_path, monkeypatch, name):
+    whole, replace = train(tmp_path / "whole"), os.replace
 
-    def life(folder, fatal=None):
-        receive, send = processes.Pipe(duplex=False)
-        process = processes.Process(target=live, args=(folder, fatal, send))
-        process.start()
-        send.close()
-        trained = None if fatal else receive.recv()
-        process.join()
-        assert process.exitcode == (-signal.SIGKILL if fatal else 0), fatal
-        return trained
+    def killed_around(before):
+        def die(source, target):
+            if target.name == name and not before:
+                replace(source, target)
+            if target.name == name:
+                raise Killed
+            replace(source, target)
 
-    whole, names = life(tmp_path / "whole")
-    rng = np.random.default_rng(1)
-    for name in rng.permutation([*EVENTS, "step", "step", "step"]):
-        life(tmp_path / "killed", (str(name), int(rng.integers(1, 6) if name == "step" else 1)))
-    killed, same_names = life(tmp_path / "killed")
-    assert same_names == names and len(killed) == len(whole)
-    assert all(map(np.array_equal, killed, whole))
+        return die
+
+    for moment in (1, "before", 2, "after"):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            if isinstance(moment, str):
+                patch.setattr(os, "replace", killed_around(moment == "before"))
+            train(tmp_path / "killed", *([at_batch(moment)] if isinstance(moment, int) else []))
+    assert equal(train(tmp_path / "killed"), whole)
     logs = [(tmp_path / run / checkpoints.LOG).read_text() for run in ("whole", "killed")]
     assert logs[0] == logs[1]
-    assert not list((tmp_path / "killed").glob(f".*{files.PARTIAL}*"))
 
 
-def test_the_best_epoch_is_remembered(tmp_path):
-    def stop(epoch, logs):
-        if epoch == 1:
-            raise KeyboardInterrupt
+def live(folder):
+    """In a process of its own: trains, and waits to be killed in the third epoch."""
 
-    settings = {"learning_rate": 1.0}  # so large that it gets worse from the start
-    whole, history = train(tmp_path / "whole", **settings)
-    assert np.argmax(history["val_mean_dice"]) == 0
-    with pytest.raises(KeyboardInterrupt):
-        stopping = keras.callbacks.LambdaCallback(on_epoch_begin=stop)
-        train(tmp_path / "stopped", [stopping], **settings)
-    model, same = train(tmp_path / "stopped", **settings)
-    assert same == history
-    assert all(map(np.array_equal, model.get_weights(), whole.get_weights()))
+    def wait(batch, logs=None):
+        batches.append(batch)
+        if len(batches) == 5:
+            print("waiting", flush=True)
+            sys.stdin.read()
+
+    batches = []
+    train(folder, keras.callbacks.LambdaCallback(on_train_batch_end=wait))
+
+
+def test_a_process_has_its_folder_alone_until_it_is_killed(tmp_path):
+    killed = tmp_path / "killed"
+    command = f"from tests import test_checkpoints; test_checkpoints.live({str(killed)!r})"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", command], **pipes) as process:
+        whole = train(tmp_path / "whole")
+        assert process.stdout.readline() == b"waiting\n"
+        with pytest.raises(RuntimeError, match="same training is running in .*killed already"):
+            train(killed)
+        (killed / f".1{files.PARTIAL}").write_bytes(b"of a write that was killed")
+        process.kill()
+    began = []
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: began.append(epoch))
+    assert equal(train(killed, begin), whole) and began == [2, 3]
+    assert {path.name for path in killed.iterdir()} == {"best.keras", "log.csv", checkpoints.STATE}
+
+
+@pytest.mark.parametrize(
+    "name, number, words",
+    [
+        (checkpoints.STATE, errno.ENOSPC, "free some space.*goes on. If .* cannot resume"),
+        (checkpoints.BEST, errno.ENOSPC, "free some space.*The training goes on"),
+        (checkpoints.LOG, errno.EACCES, "denied.*to a folder where you may.*goes on"),
+    ],
+)
+def test_a_file_that_cannot_be_written_does_not_cost_the_result(
+    fits, tmp_path, monkeypatch, capsys, name, number, words
+):
+    whole, replace = train(tmp_path / "whole"), os.replace
+
+    def refuse(source, target):
+        if target.name == name:
+            raise OSError(number, os.strerror(number))
+        replace(source, target)
+
+    monkeypatch.setattr(files, "PATIENCE", ())
+    monkeypatch.setattr(os, "replace", refuse)
+    assert equal(train(tmp_path / "run"), whole)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed and all(
+        re.search(f"{name} was not written .*{words}", line) for line in printed
+    )
+    monkeypatch.setattr(os, "replace", replace)
+    assert equal(train(tmp_path / "run"), whole)
+
+
+def test_a_folder_that_is_deleted_meanwhile_does_not_cost_the_result(fits, tmp_path):
+    def delete(epoch, logs=None):
+        if epoch == 2:
+            shutil.rmtree(tmp_path / "run")
+
+    whole = train(tmp_path / "whole")
+    assert equal(train(tmp_path / "run", keras.callbacks.LambdaCallback(delete)), whole)
+    del fits[:]
+    assert equal(train(tmp_path / "run"), whole) and not fits
+
+
+def test_a_disk_without_locks_is_said_and_no_obstacle(fits, tmp_path, monkeypatch, capsys):
+    def refuse(self):
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock._acquire", refuse)
+    train(tmp_path / "run")
+    assert "is on a disk without locks: do not start" in capsys.readouterr().out
+
+
+def test_a_loss_that_has_no_form_on_disk_is_trained_with_and_the_best_network_kept(fits, tmp_path):
+    class Loss:
+        def __call__(self, y_true, y_pred):
+            return keras.ops.mean(y_pred)
+
+    *weights, _, _ = train(tmp_path / "run", loss=Loss())
+    kept = keras.saving.load_model(tmp_path / "run" / checkpoints.BEST, safe_mode=True)
+    assert equal(kept.get_weights(), weights)
+
+
+def test_who_stopped_early_has_finished(fits, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    stopped = train(tmp_path / "run", Stop())
+    del fits[:]
+    assert equal(train(tmp_path / "run"), stopped) and not fits and len(stopped[-1]) == 1
 
 
 @pytest.fixture
-def finished(tmp_path):
-    train(tmp_path, epochs=2)
+def halfway(fits, tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, at_batch(5))
     return tmp_path
 
 
-def test_after_its_end_it_trains_no_more_and_after_its_patience_neither(finished, tmp_path):
-    steps = []
-    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(1))
-    model, history = train(finished, [count], epochs=2)
-    assert not steps and len(history["loss"]) == 2
-    kept = network()
-    checkpoints.load_best(kept, finished)
-    assert all(map(np.array_equal, kept.get_weights(), model.get_weights()))
-
-    settings = {"patience": 1, "learning_rate": 0.0, "epochs": 5, "identity": "another one"}
-    _, history = train(finished, [count], **settings)
-    assert len(history["loss"]) == 2 and len(steps) == 6  # no better in the second
-    _, history = train(finished, [count], **settings)
-    assert len(history["loss"]) == 2 and len(steps) == 6
+@pytest.mark.parametrize("policies", [("mixed_float16", "float32"), ("float32", "mixed_float16")])
+def test_it_resumes_in_another_precision(fits, tmp_path, policies):
+    whole = train(tmp_path / "whole")
+    try:
+        keras.config.set_dtype_policy(policies[0])
+        with pytest.raises(Killed):
+            train(tmp_path / "run", at_batch(5))
+        keras.config.set_dtype_policy(policies[1])
+        resumed = train(tmp_path / "run")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(resumed, whole, strict=True))
 
 
-def test_another_identity_or_none_begins_anew(finished):
-    for identity in ("another one", None):
-        assert checkpoints.read_state(finished, "this one")
-        _, history = train(finished, epochs=1, identity=identity)
-        assert len(history["loss"]) == 1
-        assert checkpoints.read_state(finished, "this one") is None
-        train(finished, epochs=2)
+@pytest.mark.parametrize("change", [lambda c: b"", lambda c: b"no state", lambda c: c[:-9]])
+def test_a_damaged_state_is_explained(halfway, change):
+    path = halfway / checkpoints.STATE
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*: move it away"):
+        train(halfway)
 
 
-def test_damaged_best_weights_are_told_before_the_training_goes_on(finished):
-    (finished / checkpoints.BEST).write_bytes(b"cut")
-    steps = []
-    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(1))
-    with pytest.raises(ValueError, match=r"best\.keras is missing or damaged"):
-        train(finished, [count], epochs=4, learning_rate=1e-9)
-    assert not steps
-
-
-def test_another_training_is_not_replaced_without_a_word(finished, capsys):
-    train(finished, epochs=1, identity="another one", verbose=2)
-    assert f"Replaces another training, in {finished}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("content", [b"", b"no state", None], ids=["empty", "text", "cut"])
-def test_a_damaged_state_is_explained(finished, content):
-    path = finished / checkpoints.STATE
-    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
-    with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*delete it to train"):
-        train(finished, epochs=2)
-
-
-def test_best_weights_that_are_not_those_that_were_written_are_explained(finished):
-    model = network()
-    noted = checkpoints.hash_of_best(finished)
-    checkpoints.load_best(model, finished, noted)
-    with pytest.raises(ValueError, match=r"best\.keras is missing or damaged .*SHA-256 is not"):
-        checkpoints.load_best(model, finished, "0" * 64)
-    path = finished / checkpoints.BEST
-    path.write_bytes(path.read_bytes()[:-9])
-    for expected in (noted, None):
-        with pytest.raises(ValueError, match=r"best\.keras is missing or damaged .*delete its"):
-            checkpoints.load_best(model, finished, expected)
+def test_a_state_that_is_not_its_own_is_not_believed(halfway):
+    path = halfway / checkpoints.STATE
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="is damaged .*SHA-256 is not that of what was written"):
+        train(halfway)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is of another training: move it away"):
+        train(halfway, identity="another one")
+    with pytest.raises(ValueError, match="another release of Keras wrote it: .*Nothing was chang"):
+        train(halfway, model=network(width=5))
+    assert path.read_bytes() == content

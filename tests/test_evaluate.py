@@ -1,71 +1,59 @@
-"""The command that scores a checkpoint."""
+"""The command that scores trained weights."""
 
 import json
 
 import numpy as np
 import pytest
 
-from helpers import data, evaluate, evaluation, models, weights
+from experiments import evaluate, recipe
+from helpers import evaluation, models, weights
+from helpers.classes import PETS
 
-NETWORK = {"classes": 3, "width": 2, "depth": 1}
-
-
-@pytest.fixture
-def command(drawn_pets, monkeypatch, tmp_path, capsys):
-    """Runs the command in an empty folder; returns what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "open_pets", lambda: drawn_pets)
-
-    def run(*options):
-        monkeypatch.setattr("sys.argv", ["evaluate", *map(str, options)])
-        evaluate.main()
-        return capsys.readouterr().out
-
-    return run
+ARGUMENTS = {"classes": 3, "width": 2, "depth": 1}
 
 
-@pytest.mark.parametrize("suffix", [weights.SUFFIX, ".keras"])
-def test_it_scores_a_file_and_writes_the_report(command, drawn_pets, tmp_path, suffix):
-    model = models.unet(16, **NETWORK)
-    path = tmp_path / f"net{suffix}"
-    if suffix == ".keras":
-        model.save(path)
+@pytest.mark.parametrize("name", ["net.safetensors", "net.keras"])
+def test_it_scores_a_file_and_writes_the_report(command, synthetic_dataset, capsys, name):
+    network = weights.Network(models.unet((16, 32), **ARGUMENTS), PETS, None, "unet", ARGUMENTS)
+    if name.endswith("keras"):
+        network.model.save(name)
     else:
-        weights.save(model, path, "unet", {"input_size": 16, **NETWORK})
-        model, _ = weights.load(path)
-    printed = command(path, "--split", "validation", "--out", "out.json")
-    told = json.loads((tmp_path / "out.json").read_text())
-    batches = data.evaluation_batches(data.load_split(drawn_pets, "validation", 16), 32)
-    expected = evaluation.scores(evaluation.evaluate(model, batches, 3))
-    assert told["mean_iou"] == pytest.approx(expected["mean_iou"])
-    assert told["data_source"].endswith("validation part (2)")
-    (line,) = (line for line in printed.splitlines() if line.startswith("mean iou"))
-    assert float(line.split()[2]) == pytest.approx(told["mean_iou"], abs=1e-4)
-    assert "Dice, border as ignore" in printed
+        weights.save(network, name)
+        network = weights.load(name)
+    command(evaluate, name, "--split", "validation", "--out", "results/out.json")
+    with open("results/out.json") as file:
+        report = json.load(file)
+    matrices = recipe.evaluate(network.model, synthetic_dataset, "validation")
+    assert report["mean_iou"] == pytest.approx(evaluation.scores(matrices.sum(0))["mean_iou"])
+    assert report["data_source"].endswith("validation split (2)")
+    printed = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in printed if line.startswith("mean iou"))
+    assert float(line.split()[2]) == pytest.approx(report["mean_iou"], abs=1e-4)
+    assert any(line.startswith("Dice, border as ignore") for line in printed)
 
 
-def test_one_logit_is_scored_at_its_own_threshold(command, tmp_path):
-    model = models.unet(16, **{**NETWORK, "classes": 1})
-    arguments = {"input_size": 16, **NETWORK, "classes": 1}
-    weights.save(model, tmp_path / "net.safetensors", "unet", arguments, threshold=0.3)
-    printed = command("net.safetensors", "--limit", 2, "--out", "out.json")
-    told = json.loads((tmp_path / "out.json").read_text())
-    assert told["threshold"] == 0.3 and told["images"] == 2 and "mean iou" not in printed
+def test_one_logit_is_scored_at_its_own_threshold(command, capsys):
+    arguments = {**ARGUMENTS, "classes": 1}
+    network = weights.Network(models.unet(16, **arguments), PETS, 0.3, "unet", arguments)
+    weights.save(network, "net.safetensors")
+    options = ("net.safetensors", "--limit", 2, "--out", "results/out.json")
+    report = command(evaluate, *options)["out"]
+    assert report["threshold"] == 0.3 and report["images"] == 2
+    assert report["command"].endswith("evaluate net.safetensors --split test --limit 2")
+    assert "mean iou" not in capsys.readouterr().out
 
 
-def test_what_cannot_be_scored_is_one_sentence(command, tmp_path):
-    with pytest.raises(SystemExit, match="There are no weights named 'resnet': expected"):
-        command("resnet")
-    with pytest.raises(SystemExit, match="There is no file"):
-        command("none.keras")
-    path = tmp_path / "net.keras"
-    models.unet(16, **NETWORK).save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(SystemExit, match="is no whole Keras checkpoint"):
-        command(path)
-    broken = models.unet(16, **NETWORK)
+def test_what_cannot_be_scored_or_written_is_one_sentence(command, tmp_path, monkeypatch):
+    def refused(*options):
+        with pytest.raises(SystemExit) as caught:
+            command(evaluate, *options)
+        return str(caught.value)
+
+    assert "There are no weights named 'resnet': expected" in refused("resnet")
+    assert "There is no file" in refused("none.keras")
+    broken = models.unet(16, **ARGUMENTS)
     broken.set_weights([weight * np.nan for weight in broken.get_weights()])
-    broken.save(path)
-    with pytest.raises(SystemExit, match="output is not finite"):
-        command(path)
-    assert not (tmp_path / "results").exists()
+    broken.save("net.keras")
+    assert "output is not finite" in refused("net.keras", "--split", "validation")
+    monkeypatch.setattr(weights, "open_network", None)  # found out before
+    assert "a part of the path is a file" in refused("net.keras", "--out", "net.keras/out.json")

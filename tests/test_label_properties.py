@@ -216,6 +216,10 @@ def test_what_is_ignored_counts_for_nothing(name, case, void):
     np.testing.assert_array_equal(value, by_image(name, ignored, other, ignore=void))
     weighted = by_image(name, labels, logits, kept.astype(np.float32))
     np.testing.assert_allclose(value, weighted, rtol=1e-5, atol=1e-6)
+    weights = np.resize([0.5, 0, 2], labels.shape)
+    both = by_image(name, ignored, logits, weights, ignore=void)
+    weighted = by_image(name, labels, logits, kept * weights)
+    np.testing.assert_allclose(both, weighted, rtol=1e-5, atol=1e-6)
     if name == "boundary":  # which needs to know where pixels lie
         return
     for image, pixels in enumerate(kept[..., 0]):

@@ -1,196 +1,224 @@
-"""Training in stages and its report, with a tiny U-Net on a few drawn pets."""
+"""Training in stages: which training is which, and that none is lost to another."""
 
 import functools
-import json
 
 import keras
 import numpy as np
 import pytest
-from helpers.recipe import Stage
 
-from helpers import data, dice, recipe, training, unet_from_scratch
-from helpers.albumentations_augmentation import albumentations_augment
-from helpers.models import mobilenetv2_unet, unet
-
-SMALL = functools.partial(unet, classes=data.CLASSES, width=2, depth=1)
-STAGES = (Stage(16, 2, 4, 1e-2), Stage(32, 1, 4, 1e-3))
+from experiments import recipe
+from helpers import checkpoints, datasets, losses, pipeline, training
+from helpers.training import Run, Stage
 
 
-@pytest.fixture
-def pets(drawn_pets):
-    return drawn_pets
-
-
-@pytest.fixture
-def train(pets, tmp_path):
-    settings = {"seed": 7, "limit": 12, "run_dir": tmp_path / "run", "verbose": 0}
-    return lambda build=SMALL, stages=STAGES, **more: recipe.train(
-        build, pets, stages, **{**settings, **more}
+def small(size, classes=3, width=2):
+    height, width_px = size if isinstance(size, tuple) else (size, size)
+    images = keras.Input((height, width_px, 3))
+    x = keras.layers.Conv2D(width, 1, kernel_initializer="he_normal")(images)
+    return keras.Model(
+        images, keras.layers.Conv2D(classes, 1)(keras.layers.BatchNormalization()(x))
     )
+
+
+def unchanged(images, masks, seed):
+    return images, masks
+
+
+STAGES = (Stage(16, 2, 6, 1e-2), Stage((32, 16), 1, 6, 1e-3))
+
+
+@pytest.fixture
+def pets(synthetic_dataset):
+    return datasets.subset(synthetic_dataset, train=12, validation=1)
+
+
+@pytest.fixture
+def train(fits, pets, tmp_path):
+    """Trains; keywords of Run or of recipe.train, or its arguments, may be others."""
+
+    def run(**changed):
+        arguments = {"build": small, "dataset": pets, "stages": STAGES}
+        arguments |= {"augmentation": unchanged, **changed}
+        settings = {"folder": tmp_path / "run", "seed": 7, "verbose": 0}
+        settings |= {name: arguments.pop(name) for name in Run._fields if name in arguments}
+        return recipe.train(run=Run(**settings), **arguments)
+
+    return run
 
 
 def equal(model, other):
     return all(map(np.array_equal, model.get_weights(), other.get_weights()))
 
 
-def test_a_stage_starts_from_the_best_weights_of_the_one_before(train, fits, tmp_path):
+def test_a_stage_starts_from_the_best_weights_of_the_one_before(train, fits):
     model, history = train()
-    best = keras.models.load_model(tmp_path / "run/stage_1/best.keras").get_weights()
-    assert all(map(np.array_equal, best, fits[1][0]))
-    assert model.input_shape[1:3] == (32, 32)
+    assert all(map(np.array_equal, fits[0]["model"].get_weights(), fits[1]["start"]))
+    assert model.input_shape[1:3] == (32, 16)
     assert len(history["loss"]) == len(history["val_mean_dice"]) == 3  # epochs of both stages
     assert len(history["seconds"]) == 2
 
 
-def test_the_same_seed_gives_the_same_network(train, fits, tmp_path):
-    first, history = train()
-    again, same = train(run_dir=tmp_path / "again")
-    other, _ = train(run_dir=tmp_path / "other", seed=8)
-    assert equal(first, again) and history["loss"] == same["loss"]
-    assert not equal(first, other)
-
-
-def test_the_first_stage_starts_from_the_start(train, fits):
-    start = SMALL(16)
-    start.set_weights([weight + 0.5 for weight in start.get_weights()])
-    train(start=start)
-    assert all(map(np.array_equal, fits[0][0], start.get_weights()))
-    assert not all(map(np.array_equal, fits[1][0], start.get_weights()))
-
-    del fits[:]
-    train(start=start)
-    assert not fits
-    train(start=SMALL(16))
-    assert fits  # from another start, it is another training
-
-
-def test_limit_counts_training_images_and_a_tenth_of_it_validation_images(train, fits):
-    train(stages=STAGES[:1], limit=12)
-    (_, batches, held_out, _), *_ = fits
-    assert sum(len(images) for images, _ in batches(0)) == 12
-    assert sum(len(images) for images, _ in held_out) == 1
-
-
-def test_without_augmentation_the_images_stay_as_they_are(train, fits, pets):
-    train(stages=[Stage(16, 1, 4, 1e-3, augmented=False)], limit=8)
-    seen = {image.numpy().tobytes() for images, _ in fits[0][1](0) for image in images}
-    whole = data.load_split(pets, "train", 16, 8)
-    assert seen == {image.numpy().tobytes() for image, _ in whole}
+def test_it_trains_and_validates_on_its_parts_of_the_data(train, fits, pets):
+    train(stages=[STAGES[0]._replace(augmented=False)])
+    (call,) = fits
+    seen = [image.tobytes() for images, _ in call["batches"] for image in images.numpy()]
+    whole = pipeline.load_split(pets, "train", 16)
+    assert set(seen) == {image.numpy().tobytes() for image, _ in whole} and len(seen) == 2 * 12
+    assert sum(len(images) for images, _ in call["validation_data"]) == 1
+    one_logit = functools.partial(small, classes=1)
+    train(build=one_logit, border="ignore", stages=STAGES[:1])
+    _, targets, weights = next(iter(fits[1]["batches"]))
+    assert set(np.unique(targets)) == set(np.unique(weights)) == {0, 1}
 
 
 def test_a_frozen_stage_leaves_the_encoder_alone(train, fits):
     def build(size):
-        options = {"alpha": 0.35, "weights": None, "widths": (8, 6, 4, 2)}
-        return mobilenetv2_unet(size, data.CLASSES, **options)
+        images = keras.Input((size, size, 3))
+        inner = keras.Model(images, keras.layers.Conv2D(2, 1)(images), name="encoder")
+        return keras.Model(images, keras.layers.Conv2D(3, 1)(inner(images)))
 
-    def encoder_of(weights):
-        model = build(32)
-        model.set_weights(weights)
-        return {w.path: w.numpy().copy() for w in model.get_layer("encoder").trainable_weights}
-
-    stages = [Stage(32, 1, 4, 1e-2, train_encoder=False), Stage(32, 1, 4, 1e-2)]
-    model, _ = train(build, stages)
-    start, frozen, tuned = map(encoder_of, (fits[0][0], fits[1][0], model.get_weights()))
-    assert start and all(np.array_equal(start[path], frozen[path]) for path in start)
-    assert not any(np.array_equal(frozen[path], tuned[path]) for path in start)
+    stages = [STAGES[0]._replace(train_encoder=False), STAGES[0]]
+    model, _ = train(build=build, stages=stages)
+    kernel, _, head, _ = range(4)
+    start, tuned, end = fits[0]["start"], fits[1]["start"], model.get_weights()
+    assert np.array_equal(start[kernel], tuned[kernel]) and not np.array_equal(
+        start[head], tuned[head]
+    )
+    assert not np.array_equal(tuned[kernel], end[kernel])
 
 
-@pytest.mark.parametrize("real", [True, False], ids=["trained", "stand-in"])
-def test_a_resumed_training_ends_as_one_that_never_broke_off(
-    real, train, monkeypatch, request, tmp_path
-):
-    if not real:
-        request.getfixturevalue("fits")
-    fit, calls = training.fit, []
+def darker(images, masks, seed):
+    return images // 2, masks
 
-    def broken(*arguments, **settings):
-        calls.append(1)
-        if len(calls) == 4:  # the second stage of the second training
-            raise KeyboardInterrupt
-        return fit(*arguments, **settings)
 
-    monkeypatch.setattr(training, "fit", broken)
-    whole, history = train(run_dir=tmp_path / "whole")
+class Stop(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+@functools.cache
+def other_start():
+    start = small(16)
+    start.set_weights([weight + 0.5 for weight in start.get_weights()])
+    return start
+
+
+ANOTHER = {
+    "seed": lambda: {"seed": 8},
+    "loss": lambda: {"loss": losses.DiceLoss()},
+    "settings of the loss": lambda: {"loss": losses.CrossEntropyDiceLoss(ignore=2)},
+    "augmentation": lambda: {"augmentation": darker},
+    "lambda": lambda: {"augmentation": lambda images, masks, seed: (images // 3, masks)},
+    "schedule": lambda: {"stages": [STAGES[0]._replace(learning_rate=2e-2)]},
+    "network": lambda: {"build": functools.partial(small, width=3)},
+    "callback": lambda: {"callbacks": (Stop(),)},
+    "keep_best": lambda: {"keep_best": False},
+    "start": lambda: {"start": other_start()},
+}
+
+
+def test_each_training_has_a_folder_of_its_own_and_finds_it_again(train, fits, pets, tmp_path):
+    cases = {"itself": dict, **ANOTHER}
+    cases["data"] = lambda: {"dataset": datasets.subset(pets, train=11)}
+    first = {}
+    for name, case in cases.items():
+        first[name] = train(**{"stages": STAGES[:1], **case()})
+        assert len(fits) == len(first), name
+    del fits[:]
+    for name, case in cases.items():
+        model, history = train(**{"stages": STAGES[:1], **case()})
+        assert equal(model, first[name][0]) and history == first[name][1], name
+    assert not fits and len(list((tmp_path / "run").glob("stage_1_*"))) == len(cases)
+
+
+def test_what_changes_the_last_digits_alone_is_the_same_training(train, fits, monkeypatch):
+    train()
+    del fits[:]
+    watching = training.ShowPredictions(np.zeros((1, 8, 8, 3)), print)
+    train(callbacks=(watching,), stages=[stage._replace(jit_compile=True) for stage in STAGES])
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        train()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    config = keras.layers.BatchNormalization.get_config
+    newer = lambda self: {**config(self), "of_a_newer_release": 1}  # noqa: E731
+    monkeypatch.setattr(keras.layers.BatchNormalization, "get_config", newer)
+    draw = keras.initializers.HeNormal.__call__
+    on_a_gpu = lambda self, *args, **more: draw(self, *args, **more) * (1 + 1e-6)  # noqa: E731
+    monkeypatch.setattr(keras.initializers.HeNormal, "__call__", on_a_gpu)
+    train()
+    assert not fits
+
+
+def test_a_training_within_another_gets_its_own_or_is_refused(train, fits, tmp_path):
+    class Other(keras.callbacks.Callback):
+        only_watches = True
+
+        def on_epoch_end(self, epoch, logs=None):
+            if not other:
+                other.append(train(seed=8)[0])
+                with pytest.raises(RuntimeError, match="same training is running in .*stage_1_"):
+                    train()
+
+    other = []
+    alone, _ = train(folder=tmp_path / "alone")
+    model, _ = train(callbacks=(Other(),))
+    assert equal(model, alone) and equal(train()[0], alone) and not equal(other[0], alone)
+    assert equal(train(seed=8)[0], other[0])
+
+
+def test_a_resumed_training_ends_as_one_that_was_not_interrupted(train, fits, tmp_path, capsys):
+    class Interrupt(keras.callbacks.Callback):
+        only_watches = True
+
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    whole, history = train(folder=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train()
-    resumed, same = train()
-    assert len(calls) == 5  # the second stage alone
-    assert not (tmp_path / "run/stage_2/state.safetensors").exists()  # of no use once it is done
+        train(callbacks=(Interrupt(),))
+    resumed, same = train(verbose=2)
     assert equal(whole, resumed) and history["loss"] == same["loss"]
+    assert "Resumes after epoch 1 of 2" in capsys.readouterr().out
 
 
-def test_loss_and_callbacks_are_handed_on(train, fits):
+def test_what_is_finished_is_read_where_nothing_can_be_written(train, fits, monkeypatch):
+    first, _ = train()
+
+    def refuse(*arguments, **settings):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert equal(train()[0], first)
+    with pytest.raises(OSError, match="Read-only file system.*: the disk can only be read"):
+        train(seed=8)
+
+
+def test_without_resume_it_is_trained_anew_and_what_was_there_moved_aside(train, fits, tmp_path):
+    first, _ = train(stages=STAGES[:1])
+    assert equal(train(stages=STAGES[:1], resume=False)[0], first) and len(fits) == 2
+    folders = list((tmp_path / "run").glob("stage_1_*"))
+    assert len(folders) == 2 and all((folder / checkpoints.STATE).exists() for folder in folders)
+
+
+def test_it_says_in_a_line_what_differs_and_what_it_cannot_tell(train, fits, tmp_path, capsys):
+    class Random:
+        numbers = np.random.default_rng(0)
+
+        def __call__(self, images, masks, seed):
+            return images, masks
+
     train(stages=STAGES[:1])
-    assert isinstance(fits[0][3]["loss"], dice.CrossEntropyDiceLoss)
-    loss, callback = dice.DiceLoss(), keras.callbacks.Callback()
-    train(loss=loss, callbacks=[callback], stages=STAGES[:1])
-    assert fits[1][3]["loss"] is loss and fits[1][3]["callbacks"] == [callback]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"seed": 8},
-        {"loss": dice.DiceLoss()},
-        {"limit": 11},
-        {"augmentation": albumentations_augment},
-        {"stages": (Stage(16, 2, 4, 2e-2), STAGES[1])},
-        {"build": functools.partial(unet, classes=data.CLASSES, width=3, depth=1)},
-    ],
-    ids=lambda changed: next(iter(changed)),
-)
-def test_what_was_trained_otherwise_is_trained_anew(train, fits, changed):
-    train()
-    del fits[:]
-    train()
-    assert not fits
-    train(**changed)
-    assert len(fits) == 2
-
-
-def test_a_layer_that_keras_names_by_itself_is_the_same_in_each_build(train, fits):
-    def build(size):
-        options = {"alpha": 0.35, "weights": None, "widths": (8, 6, 4, 2), "decoder": "pix2pix"}
-        return mobilenetv2_unet(size, data.CLASSES, **options)
-
-    stages = [Stage(32, 1, 4, 1e-3)]
-    train(build, stages)
-    train(build, stages)
-    assert len(fits) == 1
-
-
-def test_a_damaged_note_is_explained(train, fits, tmp_path):
-    train()
-    (tmp_path / "run/stage_1/finished.json").write_text("")
-    with pytest.raises(ValueError, match=r"finished\.json is damaged .*delete its folder"):
-        train()
-
-
-def test_without_resume_everything_is_trained_anew(train, fits):
-    train()
-    train(resume=False)
-    assert len(fits) == 4
-
-
-@pytest.fixture
-def command(pets, monkeypatch, tmp_path):
-    """``python -m helpers.unet_from_scratch`` on few data, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "open_pets", lambda: pets)
-    monkeypatch.setattr(unet_from_scratch, "STAGES", STAGES)
-    small = {"classes": data.CLASSES, "width": 2, "depth": 1}
-    monkeypatch.setattr(unet_from_scratch, "ARGUMENTS", small)
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["unet_from_scratch", *arguments])
-        unet_from_scratch.main()
-        return json.loads((tmp_path / "results/unet_from_scratch.json").read_text())
-
-    return run
-
-
-def test_a_finished_command_does_not_train_again(command, fits):
-    first = command()
-    del fits[:]
-    assert command()["confusion_matrix"] == first["confusion_matrix"]
-    assert not fits
+    train(stages=STAGES[:1], loss=losses.DiceLoss(), verbose=2)
+    assert " differs from stage_1_" in (printed := capsys.readouterr().out)
+    assert " in loss\n" in printed
+    for _ in range(2):
+        train(stages=STAGES[:1], augmentation=Random())
+        assert capsys.readouterr().out == (
+            "There is no telling a random Generator, which changes with its use, from another, "
+            "so this is trained anew each time.\n"
+        )
+    assert len(list((tmp_path / "run").glob("stage_1_*"))) == 4
