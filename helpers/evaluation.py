@@ -60,7 +60,7 @@ def measure(model, batches, labelling, *, threshold=0.5, images=None):
         bar.add(len(probabilities))
     if not any(part.matrices.any() for part in parts):
         raise ValueError("There is nothing to evaluate: the split is empty or void throughout.")
-    return _joined(parts)
+    return joined(parts)
 
 
 def _count(batch, probabilities, labelling, threshold):
@@ -91,18 +91,19 @@ def _count(batch, probabilities, labelling, threshold):
     )
 
 
-def _joined(parts):
+def joined(parts):
+    """The Counts of several parts of a split, or of several splits, as those of one."""
     kept = np.concatenate([part.matrices for part in parts]).any(axis=(1, 2))
-    joined = {}
+    fields = {}
     for name, values in zip(Counts._fields, zip(*parts)):
         if name in ("confidences", "distances", "places"):
-            joined[name] = None if values[0] is None else sum(values)
+            fields[name] = None if values[0] is None else sum(values)
         elif name == "known" and values[0]:
             keys = values[0]
-            joined[name] = {k: np.concatenate([v[k] for v in values])[kept] for k in keys}
+            fields[name] = {k: np.concatenate([v[k] for v in values])[kept] for k in keys}
         elif values[0] is not None:
-            joined[name] = np.concatenate(values)[kept]
-    return Counts(**joined)
+            fields[name] = np.concatenate(values)[kept]
+    return Counts(**fields)
 
 
 def predict_probabilities(model, images, labelling=None):

@@ -76,6 +76,7 @@ def test_any_labelling_and_groups_are_reported(labelling, model, groups):
             assert group.pop("images") == len(own) == IDS[key].count(number)
             for score, entry in group.items():
                 assert entry["value"] == scores_of(own.sum(axis=0), labelling)[score]
+    assert not [name for name in written["outlines"]["own_size"] if "ignore" in name]
     worst = [value for _, value in written["worst_images"]]
     assert worst == sorted(worst) and len(worst) == 12
     total = counts.matrices.sum(axis=0)
