@@ -208,6 +208,7 @@ def labelled_batches(dataset, split, size, batch_size, own_masks=True):
         raise ValueError(fault) from None
 
 
+@tf.autograph.experimental.do_not_convert  # nothing to convert; traced in half the time
 def decode(record, size, labelling):
     """One record as an image and a mask of the network's size.
 
