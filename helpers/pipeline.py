@@ -156,14 +156,16 @@ def to_binary(masks, labelling, border):
     known = (masks >= 0) & (masks < len(labelling))
     if labelling.ignore is not None:
         known |= masks == VOID
+    text = "A mask holds other values than class ids."
     try:
-        tf.debugging.Assert(tf.reduce_all(known), ["A mask holds other values than class ids."])
+        check = tf.debugging.Assert(tf.reduce_all(known), [text])
     except tf.errors.InvalidArgumentError:
         classes = ", ".join(f"{k} ({name})" for k, name in enumerate(labelling.names))
         raise ValueError(
             f"A mask holds the values {np.unique(masks).tolist()}: expected only {classes}."
         ) from None
-    sides_of_rule = tf.gather(tf.constant(table), masks)
+    with tf.control_dependencies([check]):  # or a look-up outside the table might fail first
+        sides_of_rule = tf.gather(tf.constant(table), masks)
     first, ignored = tf.equal(sides_of_rule, 0), tf.equal(sides_of_rule, VOID)
     return tf.cast(first, tf.uint8), 1.0 - tf.cast(ignored, tf.float32)
 
