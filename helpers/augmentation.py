@@ -66,8 +66,9 @@ def check_batch(images, masks):
             f"same number, height and width. Resize both to one size first."
         )
     sizes = (tf.shape(batch)[:3] for batch in (images, masks))
-    tf.debugging.assert_equal(*sizes, "Images and masks differ in number or size.")
-    return images, masks
+    same = tf.debugging.assert_equal(*sizes, "Images and masks differ in number or size.")
+    with tf.control_dependencies([same]):  # or what follows might fail first
+        return tf.identity(images), tf.identity(masks)
 
 
 def random_transforms(count, height, width, seed):
