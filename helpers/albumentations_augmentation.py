@@ -25,7 +25,7 @@ _threads = threading.local()
 def transform():
     """Flip, shift-scale-rotate, colours, a little noise: an ``albumentations.Compose``.
 
-    About as strong as ``helpers.augmentation``: seen is 0.67 to 1.1 of the side.
+    About as strong as ``helpers.augmentation``: 0.67 to 1.1 of the side is visible.
     """
     return A.Compose(
         [

@@ -342,18 +342,18 @@ def threshold_curve(model, batches, thresholds, labelling, border):
     Args:
         model: gives one logit.
         batches, labelling: as in ``measure``.
-        thresholds: probabilities, growing.
+        thresholds: probabilities, increasing.
         border: name of one of the labelling's border rules.
 
     Returns:
         list of floats, one a threshold.
 
     Raises:
-        ValueError: as in ``measure``; an unknown rule; thresholds that do not grow.
+        ValueError: as in ``measure``; an unknown rule; thresholds that do not increase.
     """
     rule, above = labelling.border_rule(border), 0
     if not (np.diff([0, *thresholds, 1]) > 0).all():
-        raise ValueError(f"thresholds={thresholds}: expected growing numbers between 0 and 1.")
+        raise ValueError(f"thresholds={thresholds}: expected increasing numbers between 0 and 1.")
     for batch in batches:
         probabilities = predict_probabilities(model, batch["image"], labelling.binary)[..., 0]
         # how many thresholds it is above

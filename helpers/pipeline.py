@@ -330,7 +330,7 @@ def sides(size):
     """(height, width) in pixels, of a size given as one number or as two.
 
     Raises:
-        ValueError: no whole numbers of 1 or more.
+        ValueError: not whole numbers of 1 or more.
     """
     pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):

@@ -115,8 +115,8 @@ def test_masks_that_do_not_fit_and_no_masks_are_errors(function):
 
 
 @pytest.mark.parametrize("thresholds", [[0.5, 0.3], [50], [0]])
-def test_thresholds_are_growing_probabilities(thresholds):
-    with pytest.raises(ValueError, match="expected growing numbers between 0 and 1"):
+def test_thresholds_are_increasing_probabilities(thresholds):
+    with pytest.raises(ValueError, match="expected increasing numbers between 0 and 1"):
         evaluation.threshold_curve(RED, batches(5), thresholds, PETS, "pet")
     with pytest.raises(ValueError, match="threshold=50: expected a probability"):
         evaluation.measure(RED, batches(5), PETS, threshold=50)
