@@ -296,6 +296,16 @@ def test_config_round_trip(loss):
     assert float(again(*batch)) == float(loss(*batch))
 
 
+def test_a_loaded_loss_still_ignores_and_weighs():
+    kinds = (
+        losses.CrossEntropyDiceLoss(ignore=2),
+        losses.DiceLoss(ignore=2, class_weights=(1, 2, 0)),
+    )
+    for loss in kinds:
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert float(again(*random_batch(8))) == float(loss(*random_batch(8)))
+
+
 def test_two_losses_alike_have_the_same_config():
     assert losses.DiceLoss().get_config() == losses.DiceLoss().get_config()
     assert losses.CrossEntropyDiceLoss().name == "cross_entropy_dice_loss"
