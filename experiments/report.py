@@ -204,7 +204,7 @@ def _empty_masks(counts, labelling):
         return {}
     rule = next(iter(labelling.border_rules.values()))
     pixels = counts.own_matrices.sum(axis=-1)[:, np.equal(rule, 0)].sum(axis=-1)
-    names = counts.known["file_name"][pixels == 0].tolist()
+    names = [str(name) for name, count in zip(counts.known["file_name"], pixels) if not count]
     return {f"masks_without_{labelling.names[0]}": names}
 
 

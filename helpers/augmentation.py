@@ -65,12 +65,9 @@ def check_batch(images, masks):
             f"The images have the shape {images.shape}, the masks {masks.shape}: expected the "
             f"same number, height and width. Resize both to one size first."
         )
-    if images.shape[:3].is_fully_defined() and masks.shape[:3].is_fully_defined():
-        return images, masks
     sizes = (tf.shape(batch)[:3] for batch in (images, masks))
-    same = tf.debugging.assert_equal(*sizes, "Images and masks differ in number or size.")
-    with tf.control_dependencies([same]):
-        return tf.identity(images), tf.identity(masks)
+    tf.debugging.assert_equal(*sizes, "Images and masks differ in number or size.")
+    return images, masks
 
 
 def random_transforms(count, height, width, seed):

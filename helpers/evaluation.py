@@ -28,9 +28,7 @@ class Counts(NamedTuple):
     own_outlines: np.ndarray = None  # the same at each photo's own size
     confidences: np.ndarray = None  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
     distances: np.ndarray = None  # (bins, 2): pixels, wrong ones, see boundaries.distance_counts
-    places: np.ndarray = (
-        None  # (height, width, 2): images that count this pixel, that get it wrong
-    )
+    places: np.ndarray = None  # (height, width, 2): images that count this pixel, that miss it
     known: dict = None  # file_name and the groups: (N,) each, by their keys in the record
 
 
@@ -62,7 +60,7 @@ def measure(model, batches, labelling, *, threshold=0.5, images=None):
         bar.add(len(probabilities))
     if not any(part.matrices.any() for part in parts):
         raise ValueError("There is nothing to evaluate: the split is empty or void throughout.")
-    return _joined(parts)
+    return joined(parts)
 
 
 def _count(batch, probabilities, labelling, threshold):
@@ -76,7 +74,7 @@ def _count(batch, probabilities, labelling, threshold):
         guess = decide(cv2.resize(chances, mask.shape[::-1]), threshold)
         own_matrices.append(_matrix(mask, guess, labelling, columns))
         own_outlines.append(_outlines(mask, guess, labelling, columns))
-    truth = _predictable(masks, labelling, columns)
+    truth = _truth(masks, labelling, columns)
     counted = truth != VOID
     wrong = counted & (truth != ids)
     others = {key: batch[key] for key in batch if key not in ("image", "mask", "own_mask")}
@@ -93,18 +91,19 @@ def _count(batch, probabilities, labelling, threshold):
     )
 
 
-def _joined(parts):
+def joined(parts):
+    """The Counts of several parts of a split, or of several splits, as those of one."""
     kept = np.concatenate([part.matrices for part in parts]).any(axis=(1, 2))
-    joined = {}
+    fields = {}
     for name, values in zip(Counts._fields, zip(*parts)):
         if name in ("confidences", "distances", "places"):
-            joined[name] = None if values[0] is None else sum(values)
+            fields[name] = None if values[0] is None else sum(values)
         elif name == "known" and values[0]:
             keys = values[0]
-            joined[name] = {k: np.concatenate([v[k] for v in values])[kept] for k in keys}
+            fields[name] = {k: np.concatenate([v[k] for v in values])[kept] for k in keys}
         elif values[0] is not None:
-            joined[name] = np.concatenate(values)[kept]
-    return Counts(**joined)
+            fields[name] = np.concatenate(values)[kept]
+    return Counts(**fields)
 
 
 def predict_probabilities(model, images, labelling=None):
@@ -437,7 +436,7 @@ def _matrix(mask, ids, labelling, columns):
     return confusion_matrix(mask, ids, len(labelling), predicted=columns, void=labelling.ignore)
 
 
-def _predictable(masks, labelling, columns):
+def _truth(masks, labelling, columns):
     """The true classes; with one logit, the first and the second under the first border rule."""
     if columns == len(labelling):
         return masks

@@ -157,16 +157,13 @@ def to_binary(masks, labelling, border):
     if labelling.ignore is not None:
         known |= masks == VOID
     try:
-        check = tf.debugging.Assert(
-            tf.reduce_all(known), ["A mask holds other values than class ids."]
-        )
+        tf.debugging.Assert(tf.reduce_all(known), ["A mask holds other values than class ids."])
     except tf.errors.InvalidArgumentError:
         classes = ", ".join(f"{k} ({name})" for k, name in enumerate(labelling.names))
         raise ValueError(
             f"A mask holds the values {np.unique(masks).tolist()}: expected only {classes}."
         ) from None
-    with tf.control_dependencies([check]):
-        sides_of_rule = tf.gather(tf.constant(table), masks)
+    sides_of_rule = tf.gather(tf.constant(table), masks)
     first, ignored = tf.equal(sides_of_rule, 0), tf.equal(sides_of_rule, VOID)
     return tf.cast(first, tf.uint8), 1.0 - tf.cast(ignored, tf.float32)
 
@@ -231,13 +228,9 @@ def decode(record, size, labelling):
     image = tf.io.decode_jpeg(record["image"], channels=3)
     stored = tf.io.decode_png(record["segmentation_mask"], channels=1)
     same_size = tf.reduce_all(tf.shape(image)[:2] == tf.shape(stored)[:2])
-    name = record["file_name"]
-    checks = [
-        tf.debugging.Assert(same_size, [name, "mask and image differ in size"]),
-        _check_values(stored, labelling, name),
-    ]
-    with tf.control_dependencies(checks):
-        image = tf.image.resize(image, size, method="bilinear", antialias=True)
+    tf.debugging.Assert(same_size, [record["file_name"], "mask and image differ in size"])
+    _check_values(stored, labelling)
+    image = tf.image.resize(image, size, method="bilinear", antialias=True)
     mask = _class_ids(tf.image.resize(stored, size, method="nearest"), labelling)
     return tf.cast(tf.round(image), tf.uint8), mask
 
@@ -249,12 +242,11 @@ def decode_mask(png, labelling):
         tf.errors.InvalidArgumentError: as in ``decode``.
     """
     stored = tf.io.decode_png(png, channels=1)
-    check = _check_values(stored, labelling)
-    with tf.control_dependencies([check]):
-        return _class_ids(stored, labelling)
+    _check_values(stored, labelling)
+    return _class_ids(stored, labelling)
 
 
-def _check_values(stored, labelling, name=""):
+def _check_values(stored, labelling):
     """Asserts that a mask holds only what the labelling names: two comparisons for each run of
     consecutive values, several times faster than a table."""
     known = _stored_values(labelling)
@@ -263,9 +255,8 @@ def _check_values(stored, labelling, name=""):
         [value for value in known if value + 1 not in known],
     )
     fine = functools.reduce(operator.or_, [(stored >= a) & (stored <= b) for a, b in runs])
-    return tf.debugging.Assert(
-        tf.reduce_all(fine), [name, f"mask values other than {_named_values(labelling)}"]
-    )
+    unknown = f"mask values other than {_named_values(labelling)}"
+    tf.debugging.Assert(tf.reduce_all(fine), [unknown])
 
 
 def _class_ids(stored, labelling):

@@ -1,4 +1,4 @@
-"""What is asked of any data set: parts of it, counts, words, a stratified subset."""
+"""What can be asked of any data set: parts of it, counts, words, a stratified subset."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from helpers import datasets
 from helpers.classes import PETS
 from tests import tiny
 
-MASKS = [np.ones((4, 6), np.uint8)] * 9
-TINY = tiny.dataset(PETS, MASKS, kind=[0, 0, 0, 0, 0, 1, 2, 1, 2])
+TINY = tiny.dataset(PETS, [np.ones((4, 6), np.uint8)] * 9, kind=[0, 0, 0, 0, 0, 1, 2, 1, 2])
+NAMES = [f"{number}.png" for number in range(9)]
 
 
 def file_names(dataset, split):
@@ -17,27 +17,19 @@ def file_names(dataset, split):
 
 def test_a_subset_is_the_first_so_many_or_the_files_named():
     part = datasets.subset(TINY, train=3, test=["7.png", "2.png"])
-    assert file_names(part, "train") == ["0.png", "1.png", "2.png"]
+    assert file_names(part, "train") == NAMES[:3] and file_names(part, "validation") == NAMES
     assert file_names(part, "test") == ["2.png", "7.png"]  # in the order of the records
-    assert len(file_names(part, "validation")) == 9 == len(file_names(TINY, "train"))
-    counts = [datasets.count_examples(part, split) for split in datasets.SPLITS]
-    assert counts == [3, 9, 2]
+    assert [datasets.count_examples(part, split) for split in datasets.SPLITS] == [3, 9, 2]
     back = datasets.subset(part, train=None, test=20)
-    assert file_names(back, "train") == file_names(back, "test") == file_names(TINY, "train")
-    assert datasets.count_examples(back, "test") == 9
-
-
-def test_a_split_is_described_with_its_examples():
-    assert datasets.describe(TINY, "train") == "tiny pictures, training split (9)"
-    part = datasets.subset(TINY, validation=2)
-    assert datasets.describe(part, "validation") == "tiny pictures, validation split (2)"
+    assert file_names(back, "train") == file_names(back, "test") == NAMES
+    assert datasets.describe(back, "test") == "tiny pictures, test split (9)"
+    assert datasets.describe(part, "train") == "tiny pictures, training split (3)"
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 9])
 def test_a_stratified_subset_takes_every_kind_before_a_second_of_one(count):
     names = datasets.stratified_subset(TINY, "train", count, "kind")
-    order = [f"{number}.png" for number in (0, 5, 6, 1, 7, 8, 2, 3, 4)]
-    assert names == order[:count]
+    assert names == [NAMES[number] for number in (0, 5, 6, 1, 7, 8, 2, 3, 4)[:count]]
 
 
 @pytest.mark.parametrize(

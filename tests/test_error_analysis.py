@@ -8,31 +8,25 @@ from tests.tiny import Model
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
 BRIGHT = Model(lambda images: (images[..., :1] - 127.0) / 8)  # by each pixel; the same mirrored
-
-
-def left(images):  # the first class is on the left, whatever is there
-    logits = np.full((*images.shape[:3], 1), -9.0)
-    logits[:, :, : images.shape[2] // 2] = 9
-    return logits
-
-
-def corner(images):  # everything is the first class where the top left corner is bright
-    bright = images[:, :4, :4].mean(axis=(1, 2, 3), keepdims=True) - 250
-    return np.broadcast_to(bright, (*images.shape[:3], 1))
+LEFT = Model(lambda images: images[..., :1] * 0.0 + np.where(np.arange(24) < 12, 9, -9)[:, None])
+# all of the image is the first class where its top left corner is bright
+CORNER = Model(
+    lambda images: images[..., :1] * 0.0 + images[:, :4, :4].mean((1, 2, 3), keepdims=True) - 250
+)
 
 
 def test_mirroring_changes_nothing_or_all():
     probabilities, uncertainty = error_analysis.flip_uncertainty(BRIGHT, IMAGES)
     assert np.allclose(uncertainty, 0)
     assert np.array_equal(probabilities[..., 0] > 0.5, IMAGES[..., 0] > 127)
-    probabilities, uncertainty = error_analysis.flip_uncertainty(Model(left), IMAGES)
+    probabilities, uncertainty = error_analysis.flip_uncertainty(LEFT, IMAGES)
     assert uncertainty.min() > 0.99 and uncertainty.max() <= 1
     assert np.allclose(probabilities, 0.5)
 
 
 def test_a_decision_depends_on_what_it_was_made_from():
     image = np.full((16, 24, 3), 255, np.uint8)
-    heat = error_analysis.occlusion_map(Model(corner), image, (15, 23), patch=4, stride=2)
+    heat = error_analysis.occlusion_map(CORNER, image, (15, 23), patch=4, stride=2)
     assert heat.shape == (16, 24) and 0.9 < heat[:2, :2].min() and heat.max() <= 1
     assert not heat[8:].any() and not heat[:, 8:].any()
     local = error_analysis.occlusion_map(BRIGHT, image, (10, 19), patch=4, stride=2)
@@ -45,7 +39,6 @@ def test_a_decision_depends_on_what_it_was_made_from():
     "image, pixel, patch, stride, message",
     [
         (IMAGES[0], (16, 0), 4, 2, r"pixel=\(16, 0\): expected \(y, x\) inside .* 16x24"),
-        (IMAGES[0], (0, 24), 4, 2, "expected"),
         (IMAGES[0], (0, 0), 4, 5, "stride <= patch"),
         (IMAGES[0], (0, 0), 0, 0, "1 or more"),
         (IMAGES[0] / 255, (0, 0), 4, 2, "multiply 0..1 by 255"),

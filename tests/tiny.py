@@ -1,5 +1,5 @@
-"""Data sets of a few tiny noisy pictures in memory, of any labelling, and models whose answers are
-known: what tests of several files share."""
+"""Data sets of a few tiny pictures in memory, of any labelling, and models whose answer is known:
+what tests of several files share."""
 
 import io
 
@@ -19,21 +19,23 @@ STREET = Labelling(
 )
 
 
-def encoded(array, form="PNG"):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, form)
-    return buffer.getvalue()
-
-
 def picture(number, size, values):
     """A noisy photograph (height, width, 3), and a noisy mask of these values."""
     rng = np.random.default_rng(number)
     return rng.integers(0, 256, (*size, 3), np.uint8), rng.choice(np.uint8(values), size)
 
 
+def encoded(array, form="PNG"):
+    if isinstance(array, bytes):
+        return array
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, form)
+    return buffer.getvalue()
+
+
 def dataset(labelling, masks, groups=None, images=None, **ids):
-    """The same records in each split. ``masks``: (H, W) uint8 each, as stored; ``images``:
-    noise if None; ``ids``: those of the groups."""
+    """The same records in each split: masks as stored, (H, W) uint8 or bytes; images, noise if
+    None; ids of the groups."""
     if images is None:
         images = [picture(number, mask.shape, [0])[0] for number, mask in enumerate(masks)]
     records = {
@@ -60,7 +62,7 @@ class Model:
 
 
 def saying(ids):
-    """Images (..., 3) in which ``Oracle`` of so many classes sees these class ids."""
+    """Images (..., 3) in which the ``oracle`` of so many classes sees these class ids."""
     return np.repeat(np.uint8(ids)[..., None] * 20, 3, axis=-1)
 
 
