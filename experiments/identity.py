@@ -34,7 +34,8 @@ OF_CLASSES = set(
     """__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__
     __firstlineno__ __static_attributes__ __dataclass_params__ __slotnames__""".split()
 )
-OF_KERAS = set("_model model params name dtype _dtype _dtype_policy autocast".split())
+OF_KERAS = set("name dtype _dtype _dtype_policy autocast".split())
+OF_CALLBACKS = {"_model", "params"}
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState)
 
 
@@ -66,7 +67,8 @@ def _named(find, value):
     except Unidentified:
         raise
     except Exception as error:  # of any kind: much of what is asked here is others' code
-        raise Unidentified(f"an object of {type(value).__qualname__} ({error})") from error
+        kinds = type(value).__qualname__, type(error).__name__
+        raise Unidentified("an object of {} (which gives a {})".format(*kinds)) from error
     return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
@@ -245,10 +247,11 @@ def _settings(value, seen):
         settings = {**vars(value), **settings}
         if _is_of_library(type(value)) and defaults.keys() <= settings.keys():
             settings = {name: settings[name] for name in defaults}  # without what it remembers
+    hidden = OF_KERAS | (OF_CALLBACKS if isinstance(value, keras.callbacks.Callback) else set())
     own = {
         name: part
         for name, part in settings.items()
-        if name not in OF_KERAS and (name not in defaults or not _same(part, defaults[name]))
+        if name not in hidden and (name not in defaults or not _same(part, defaults[name]))
     }
     return _of(own, seen)
 

@@ -172,10 +172,10 @@ def decide(probabilities, threshold=0.5):
     first where its probability is above the threshold.
 
     Raises:
-        ValueError: a threshold that is not between 0 and 1.
+        ValueError: a threshold below 0, or of 1 and more.
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold}: expected a probability between 0 and 1.")
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold={threshold}: expected a probability from 0 to below 1.")
     if probabilities.shape[-1] == 2:
         return np.where(probabilities[..., 0] > threshold, 0, 1)
     return probabilities.argmax(axis=-1)

@@ -76,7 +76,8 @@ def check_writable(path):
 def remove_partial(folder):
     """Deletes what writes that were killed have left in a folder."""
     for path in Path(folder).glob(f".*{PARTIAL}"):
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _write_all(contents):

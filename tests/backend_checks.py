@@ -90,7 +90,7 @@ BOUNDARY = {0: 1 / 2, 1: 1 / 2, 2: 0}
 
 def known_unet():
     """A tiny U-Net with the same weights on every backend."""
-    model = models.unet(16, width=2, depth=2)
+    model = models.unet(16, classes=3, width=2, depth=2)
     rng = np.random.default_rng(1)
     model.set_weights([rng.uniform(-0.05, 0.25, w.shape) for w in model.get_weights()])
     for layer in model.layers:

@@ -31,9 +31,7 @@ def test_the_tutorials_batches_are_scaled_and_repeat(synthetic_dataset, monkeypa
 
 def test_the_tutorials_network_trains_its_decoder_alone():
     model = tutorial.model(weights=None)
-    assert not model.get_layer("encoder").trainable_weights
-    enlarged = [layer for layer in model.layers if isinstance(layer, layers.Concatenate)]
-    assert [layer.output.shape[1] for layer in enlarged] == [8, 16, 32, 64]
+    assert not model.get_layer("encoder").trainable_weights and model.trainable_weights
     assert model.output_shape == (None, 128, 128, 3)
     assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
 

@@ -217,20 +217,13 @@ def test_it_resumes_in_another_precision(fits, tmp_path, policies):
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(resumed, whole, strict=True))
 
 
-@pytest.mark.parametrize("change", [lambda c: b"", lambda c: b"no state", lambda c: c[:-9]])
-def test_a_damaged_state_is_explained(halfway, change):
-    path = halfway / checkpoints.STATE
-    path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*: move it away"):
-        train(halfway)
-
-
-def test_a_state_that_is_not_its_own_is_not_believed(halfway):
+def test_a_state_that_is_damaged_or_not_its_own_is_not_believed(halfway):
     path = halfway / checkpoints.STATE
     content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ValueError, match="is damaged .*SHA-256 is not that of what was written"):
-        train(halfway)
+    for changed in (b"", b"no state", content[:-9], content[:-1] + bytes([content[-1] ^ 1])):
+        path.write_bytes(changed)
+        with pytest.raises(ValueError, match=r"state\.safetensors is damaged .*: move it away"):
+            train(halfway)
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is of another training: move it away"):
         train(halfway, identity="another one")

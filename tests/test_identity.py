@@ -57,10 +57,10 @@ class Record:
 class Weighted(keras.losses.Loss):
     def __init__(self, weight):
         super().__init__()
-        self.weight = weight  # and no get_config
+        self.model = weight  # as a perceptual loss has one; and no get_config
 
     def call(self, y_true, y_pred):
-        return self.weight * keras.ops.mean(y_pred - y_true)
+        return self.model * keras.ops.mean(y_pred - y_true)
 
 
 class Stop(keras.callbacks.Callback):

@@ -54,6 +54,15 @@ def test_boundary_by_hand(width):
     assert float(value) == pytest.approx(example.BOUNDARY[width])
 
 
+def test_there_is_no_boundary_beside_ignored_pixels():
+    # A pixel predicted beside one that is ignored is near nothing: (0 + 1) / (1 + 1) and 1 / 1.
+    value = losses.BoundaryLoss(ignore=255)(ids(0, 0, 0, 255), 50 * ids(-1.0, -1, 1, 0))
+    assert float(value) == pytest.approx(1 / 3, rel=1e-5)
+    # A region that only ignored pixels end has no boundary there either.
+    value = losses.BoundaryLoss(ignore=255)(ids(1, 1, 1, 255), 50 * ids(1.0, 1, 1, 0))
+    assert float(value) == pytest.approx(0)
+
+
 def test_class_weights_of_pixels():
     labels, logits = ids(0, 0, 1), row(0.2, 0.4, 0.9)
     entropy = -np.log([0.8, 0.6, 0.9])
@@ -71,9 +80,9 @@ def test_class_weights_of_pixels():
 
 def test_class_weights_of_regions():
     scores = np.array(example.SOFT[0])
-    loss = losses.DiceLoss(class_weights=(1, 2, 0))
+    loss = losses.DiceLoss(class_weights=(1, 3, 0))
     value = float(loss(example.SOFT_LABELS, example.LOGITS))
-    assert value == pytest.approx(1 - (scores[0] + 2 * scores[1]) / 3)
+    assert value == pytest.approx(1 - (scores[0] + 3 * scores[1]) / 4)
     # Class 0 errs by 0.5, class 1 by 0.3, class 2 is absent: see backend_checks.
     loss = losses.LovaszLoss(class_weights=(1, 3, 5))
     value = float(loss(example.SOFT_LABELS, example.LOGITS))
@@ -90,6 +99,11 @@ def test_generalized_dice_weighs_classes_by_their_true_areas():
     value = 1 - (2 * (0.35 + 5 * 0.9) + 1) / (3.5 / 4 + 5 * 2.5 + 1)
     loss = losses.GeneralizedDiceLoss(class_weights=(1, 5))
     assert float(loss(labels, logits)) == pytest.approx(value)
+    # Areas 2, 4 and 0: weights 1, 1/4 and 1. Each is predicted in 6 / 3 pixels.
+    value = 1 - (2 * (2 / 3 + 4 / 3 / 4) + 1) / (4 + 6 / 4 + 2 + 1)
+    even = np.zeros((1, 1, 6, 3), "float32")
+    labels = ids(0, 0, 1, 1, 1, 1)
+    assert float(losses.GeneralizedDiceLoss()(labels, even)) == pytest.approx(value)
 
 
 def test_alpha_of_tversky_weighs_false_positives_unlike_in_keras():
@@ -280,6 +294,16 @@ def test_config_round_trip(loss):
     assert type(again) is type(loss) and again.get_config() == loss.get_config()
     batch = random_batch(8)
     assert float(again(*batch)) == float(loss(*batch))
+
+
+def test_a_loaded_loss_still_ignores_and_weighs():
+    kinds = (
+        losses.CrossEntropyDiceLoss(ignore=2),
+        losses.DiceLoss(ignore=2, class_weights=(1, 2, 0)),
+    )
+    for loss in kinds:
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert float(again(*random_batch(8))) == float(loss(*random_batch(8)))
 
 
 def test_two_losses_alike_have_the_same_config():

@@ -33,8 +33,17 @@ def pets(synthetic_dataset):
 
 
 @pytest.fixture
-def train(fits, pets, tmp_path):
+def train(fits, pets, tmp_path, monkeypatch):
     """Trains; keywords of Run or of recipe.train, or its arguments, may be others."""
+    load, loaded = pipeline.load_split, {}
+
+    def load_once(dataset, split, size):
+        key = (dataset.parts["train"], split, size)
+        if key not in loaded:
+            loaded[key] = load(dataset, split, size)
+        return loaded[key]
+
+    monkeypatch.setattr(pipeline, "load_split", load_once)
 
     def run(**changed):
         arguments = {"build": small, "dataset": pets, "stages": STAGES}
@@ -62,8 +71,8 @@ def test_it_trains_and_validates_on_its_parts_of_the_data(train, fits, pets):
     train(stages=[STAGES[0]._replace(augmented=False)])
     (call,) = fits
     seen = [image.tobytes() for images, _ in call["batches"] for image in images.numpy()]
-    whole = pipeline.load_split(pets, "train", 16)
-    assert set(seen) == {image.numpy().tobytes() for image, _ in whole} and len(seen) == 2 * 12
+    stored = {image.numpy().tobytes() for image, _ in pipeline.load_split(pets, "train", 16)}
+    assert set(seen) == stored and len(seen) == 2 * 12
     assert sum(len(images) for images, _ in call["validation_data"]) == 1
     one_logit = functools.partial(small, classes=1)
     train(build=one_logit, border="ignore", stages=STAGES[:1])
@@ -96,39 +105,29 @@ class Stop(keras.callbacks.Callback):
         self.model.stop_training = True
 
 
-@functools.cache
-def other_start():
+def test_each_training_has_a_folder_of_its_own_and_finds_it_again(train, fits, pets, tmp_path):
     start = small(16)
     start.set_weights([weight + 0.5 for weight in start.get_weights()])
-    return start
-
-
-ANOTHER = {
-    "seed": lambda: {"seed": 8},
-    "loss": lambda: {"loss": losses.DiceLoss()},
-    "settings of the loss": lambda: {"loss": losses.CrossEntropyDiceLoss(ignore=2)},
-    "augmentation": lambda: {"augmentation": darker},
-    "lambda": lambda: {"augmentation": lambda images, masks, seed: (images // 3, masks)},
-    "schedule": lambda: {"stages": [STAGES[0]._replace(learning_rate=2e-2)]},
-    "network": lambda: {"build": functools.partial(small, width=3)},
-    "callback": lambda: {"callbacks": (Stop(),)},
-    "keep_best": lambda: {"keep_best": False},
-    "start": lambda: {"start": other_start()},
-}
-
-
-def test_each_training_has_a_folder_of_its_own_and_finds_it_again(train, fits, pets, tmp_path):
-    cases = {"itself": dict, **ANOTHER}
-    cases["data"] = lambda: {"dataset": datasets.subset(pets, train=11)}
-    first = {}
-    for name, case in cases.items():
-        first[name] = train(**{"stages": STAGES[:1], **case()})
-        assert len(fits) == len(first), name
-    del fits[:]
-    for name, case in cases.items():
-        model, history = train(**{"stages": STAGES[:1], **case()})
-        assert equal(model, first[name][0]) and history == first[name][1], name
-    assert not fits and len(list((tmp_path / "run").glob("stage_1_*"))) == len(cases)
+    cases = [
+        {},
+        {"seed": 8},
+        {"loss": losses.DiceLoss()},
+        {"loss": losses.CrossEntropyDiceLoss(ignore=2)},
+        {"augmentation": darker},
+        {"augmentation": lambda images, masks, seed: (images // 3, masks)},
+        {"stages": [STAGES[0]._replace(learning_rate=2e-2)]},
+        {"build": functools.partial(small, width=3)},
+        {"callbacks": (Stop(),)},
+        {"keep_best": False},
+        {"start": start},
+        {"dataset": datasets.subset(pets, train=11)},
+    ]
+    first = [train(**{"stages": STAGES[:1], **case}) for case in cases]
+    assert len(fits) == len(cases)
+    again = [train(**{"stages": STAGES[:1], **case}) for case in cases]
+    assert len(fits) == len(cases) == len(list((tmp_path / "run").glob("stage_1_*")))
+    for (model, history), (same, its_history) in zip(first, again):
+        assert equal(model, same) and history == its_history
 
 
 def test_what_changes_the_last_digits_alone_is_the_same_training(train, fits, monkeypatch):

@@ -54,14 +54,15 @@ def fit(folder, train=lambda epoch: batches(0), validation=0, loss=None, **run):
     return model, keeper.history
 
 
-# Precision
-
-
-def test_a_training_in_mixed_float16_is_finite_and_its_loss_is_scaled(tmp_path):
+def test_a_training_in_mixed_float16_is_finite_its_loss_scaled_its_schedule_done(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     model, history = fit(tmp_path)
     assert model.layers[1].compute_dtype == "float16"
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    optimizer = model.optimizer.inner_optimizer
+    assert type(optimizer) is keras.optimizers.AdamW and optimizer.weight_decay == 1e-4
+    assert int(optimizer.iterations) == 3 * 2
+    assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
     names = {f"{part}{name}" for part in ("", "val_") for name in ("loss", "pixel_accuracy")}
     assert set(history) == {*names, "likelihood", "val_likelihood"}
     assert all(np.isfinite(values).all() and len(values) == 3 for values in history.values())
@@ -82,9 +83,6 @@ def test_precision_depends_on_the_gpu(monkeypatch, capability, policy):
     assert training.set_precision() == "float32" == keras.config.dtype_policy().name
 
 
-# Schedule and optimizer
-
-
 def test_schedule_warms_up_and_comes_down_to_zero():
     rates = [float(training.cosine_schedule(2e-3, 100)(step)) for step in range(101)]
     assert rates[0] == pytest.approx(2e-4)
@@ -95,17 +93,6 @@ def test_schedule_warms_up_and_comes_down_to_zero():
     for steps in (1, 2, 19, 20):
         rates = [float(training.cosine_schedule(1.0, steps)(step)) for step in range(steps + 1)]
         assert all(0 <= rate <= 1 for rate in rates) and rates[0] == pytest.approx(0.1)
-
-
-def test_a_training_takes_adamw_to_the_end_of_its_schedule(tmp_path):
-    model, _ = fit(tmp_path)
-    assert type(model.optimizer) is keras.optimizers.AdamW
-    assert model.optimizer.weight_decay == 1e-4
-    assert int(model.optimizer.iterations) == 3 * 2
-    assert float(model.optimizer.learning_rate) == pytest.approx(0, abs=1e-8)
-
-
-# The best epoch
 
 
 @pytest.mark.parametrize("keep_best", [True, False])
@@ -130,9 +117,6 @@ def test_a_loss_that_becomes_nan_ends_the_training_and_the_epochs_before_stay(tm
     with pytest.raises(RuntimeError, match="NaN or Inf loss"):
         fit(tmp_path, spoilt, loss=loss)
     assert checkpoints.Checkpoints(tmp_path, "val_likelihood").epochs == 1
-
-
-# Predictions drawn while a training goes on
 
 
 def test_predictions_are_drawn_in_one_place_and_only_in_a_notebook(monkeypatch):
