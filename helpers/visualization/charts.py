@@ -41,8 +41,10 @@ def plot_intervals(scores, *, source, xlabel="score"):
     """Scores with their intervals, one below the other in the order of the dict: 1 to 40 entries,
     name -> (value, low, high)."""
     canvas.check_named(scores, "scores", "name -> (value, low, high)", most=40)
+    slack = 1e-5  # reports round their intervals
     for name, triple in scores.items():
-        if len(triple) != 3 or not 0 <= triple[1] <= triple[0] <= triple[2] <= 1:
+        value, low, high = triple if len(triple) == 3 else 3 * [np.nan]
+        if not (0 <= low <= value + slack and value - slack <= high <= 1):
             raise ValueError(
                 f"scores[{name!r}] is {triple}: expected value, low and high, "
                 f"0 <= low <= value <= high <= 1; divide percentages by 100."
@@ -50,7 +52,7 @@ def plot_intervals(scores, *, source, xlabel="score"):
     fig, ax = canvas.new_chart((8.0, 1.3 + 0.5 * len(scores)), source)
     values, lows, highs = np.array(list(scores.values()), float).T
     places = range(len(scores))
-    spans = values - lows, highs - values
+    spans = np.maximum(0, [values - lows, highs - values])
     ax.errorbar(values, places, xerr=spans, color=BLUE, fmt="o", capsize=5)
     above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
     for place, value in zip(places, values):
