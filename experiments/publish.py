@@ -126,7 +126,7 @@ def scored(network, dataset, split, progress=False):
         network.model,
         batches,
         dataset.labelling,
-        threshold=network.threshold or 0.5,
+        threshold=0.5 if network.threshold is None else network.threshold,
         images=images if progress else None,
     )
     return {
