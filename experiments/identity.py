@@ -1,8 +1,8 @@
 """Which training this is: a short name for what defines the function that is learnt.
 
 Code counts by what it says: a function of this project or of a notebook is its source, without
-comments and docstrings, with the values that it uses, in turn. A library's function is its name; a
-Keras object is what it is set to. Releases of Python and Keras, precision and the names that Keras
+comments and docstrings, with the values that it uses, in turn; where there is no source, what
+Python made of it. A library's function is its name; a Keras object is what it is set to. Releases of Python and Keras, precision and the names that Keras
 gives to layers do not count.
 """
 
@@ -51,7 +51,7 @@ def of(value):
             and dicts of these.
 
     Raises:
-        Unidentified: there is no telling, as of a function without source.
+        Unidentified: there is no telling, as of a lock or of a random generator.
     """
     return _named(_of, value)
 
