@@ -2,8 +2,8 @@
 
 Code counts by what it says: a function of this project or of a notebook is its source, without
 comments and docstrings, with the values that it uses, in turn; where there is no source, what
-Python made of it. A library's function is its name; a Keras object is what it is set to. Releases of Python and Keras, precision and the names that Keras
-gives to layers do not count.
+Python made of it. A library's function is its name; a Keras object is what it is set to. Releases
+of Python and Keras, precision and the names that Keras gives to layers do not count.
 """
 
 import ast
