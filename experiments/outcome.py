@@ -49,7 +49,7 @@ def summarize(results, settings):
         dict, ready for JSON, and a matplotlib Figure.
     """
     first, labelling = results[0], results[0].dataset.labelling
-    counts = joined([trained.counts for trained in results])
+    counts = evaluation.joined([trained.counts for trained in results])
     result = report.report(counts, first.dataset)
     chosen = [n for kind in ("worst", "median") for n, _ in result[f"{kind}_images"][:SHOWN]]
     size, shown, areas = first.network.model.input_shape[1:3], {}, ([], [])
@@ -84,16 +84,6 @@ def summarize(results, settings):
         photos, truths, guesses, labelling=labelling, source=source, names=names
     )
     return result, sheet
-
-
-def joined(parts):
-    """The counts of all folds as those of one split: each image once."""
-    stacked = ("matrices", "own_matrices", "outlines", "own_outlines")
-    both = {name: np.concatenate([getattr(part, name) for part in parts]) for name in stacked}
-    for name in ("confidences", "distances", "places"):
-        both[name] = sum(getattr(part, name) for part in parts)
-    names = [name for part in parts for name in part.known["file_name"]]
-    return evaluation.Counts(**both, known={"file_name": names})
 
 
 def predicted(trained):

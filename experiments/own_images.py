@@ -43,7 +43,7 @@ from helpers.elastic_augmentation import elastic_augment
 from helpers.training import Stage
 
 PIXELS = 360 * 480  # that the network sees of an image; a larger one is made smaller
-SEEN = 12_000  # images in all epochs together: less than an hour on two cores
+SEEN = 12_000  # images in all epochs together
 EPOCHS = (6, 150)  # at least, at most
 FEW = 64  # training examples: below, smaller batches make more steps
 TELLING = 20  # validation images: fewer cannot tell one epoch from the next

@@ -10,9 +10,8 @@ import os
 import threading
 
 import numpy as np
-import tensorflow as tf
 
-from helpers.augmentation import check_batch
+from helpers.augmentation import by_numpy, check_batch
 
 # Albumentations asks its server for a newer version when it is imported.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -57,9 +56,7 @@ def albumentations_augment(images, masks, seed):
     Raises:
         ValueError: see ``augmentation.check_batch``.
     """
-    images, masks = check_batch(images, masks)
-    changed = tf.numpy_function(_change, (images, masks, seed), (tf.uint8, tf.uint8))
-    return tuple(tf.ensure_shape(new, old.shape) for new, old in zip(changed, (images, masks)))
+    return by_numpy(_change, *check_batch(images, masks), seed)
 
 
 def _change(images, masks, seed):

@@ -71,6 +71,13 @@ def check_batch(images, masks):
         return tf.identity(images), tf.identity(masks)
 
 
+def by_numpy(change, images, masks, seed):
+    """A function of arrays as an augmentation: ``change(images, masks, seed)`` of uint8 arrays,
+    run inside a graph; shapes stay."""
+    changed = tf.numpy_function(change, (images, masks, seed), (tf.uint8, tf.uint8))
+    return tuple(tf.ensure_shape(new, old.shape) for new, old in zip(changed, (images, masks)))
+
+
 def random_transforms(count, height, width, seed):
     """Affine maps from output to input pixels: flip, rotate, scale and shift about the centre.
 

@@ -110,4 +110,3 @@ PETS = Labelling(
     ids=(1, 2, 3),
     border_rules={"pet": (0, 1, 0), "background": (0, 1, 1), "ignore": (0, 1, VOID)},
 )
-PET_AGAINST_BACKGROUND = PETS.binary

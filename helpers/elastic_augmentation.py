@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
-from helpers.augmentation import augment
+from helpers.augmentation import augment, by_numpy
 
 GRID = 3  # points a side that are moved
 MOVE = 10.0  # pixels, the standard deviation
@@ -14,18 +13,8 @@ def elastic_augment(images, masks, seed):
     """As ``augmentation.augment``, and then a smooth deformation of each image and its mask, as in
     the U-Net paper (Ronneberger et al., 2015): points of a coarse grid are moved at random, and
     what lies between is interpolated.
-
-    Args:
-        images: (B, H, W, 3) uint8, 0..255.
-        masks: (B, H, W, 1) uint8 class ids.
-        seed: (2,) integer tensor.
-
-    Returns:
-        images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8, moved together.
     """
-    images, masks = augment(images, masks, seed)
-    changed = tf.numpy_function(deform, (images, masks, seed), (tf.uint8, tf.uint8))
-    return tuple(tf.ensure_shape(new, old.shape) for new, old in zip(changed, (images, masks)))
+    return by_numpy(deform, *augment(images, masks, seed), seed)
 
 
 def deform(images, masks, seed):

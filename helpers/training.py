@@ -8,7 +8,7 @@ import keras
 import matplotlib.pyplot as plt
 import tensorflow as tf
 
-from helpers import evaluation, run_mode
+from helpers import evaluation, labels, run_mode
 
 
 def set_precision():
@@ -39,7 +39,7 @@ class Stage(NamedTuple):
 
     - ``size``: int or (height, width), pixels.
     - ``learning_rate``: the peak of the stage's own schedule.
-    - ``jit_compile``: Keras's. On some CPUs, XLA makes the U-Net from scratch a quarter faster at
+    - ``jit_compile``: Keras's. On some CPUs, XLA makes the U-Net from scratch faster at
       128 pixels, on others slower; a pre-trained encoder becomes slower on any.
     - ``augmented``: without, a training of a few epochs gets further; a long one overfits.
     - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
@@ -139,13 +139,27 @@ def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="aut
     if model.output_shape[-1] == 1:
         accuracy = keras.metrics.BinaryAccuracy(name="pixel_accuracy", threshold=0.0)  # logits
     else:
-        accuracy = keras.metrics.SparseCategoricalAccuracy(name="pixel_accuracy")
+        accuracy = _PixelAccuracy(getattr(metric, "ignore", None), name="pixel_accuracy")
     model.compile(
         optimizer=make_optimizer(learning_rate, steps),
         loss=loss,
         weighted_metrics=[metric, accuracy],
         jit_compile=jit_compile,
     )
+
+
+class _PixelAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """Keras's own, without the pixels whose id is ``ignore``."""
+
+    def __init__(self, ignore, **kwargs):
+        super().__init__(**kwargs)
+        self.ignore = ignore
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        kept = labels.not_ignored(y_true, self.ignore)
+        if kept is not None:
+            sample_weight = kept if sample_weight is None else sample_weight * kept
+        super().update_state(y_true, y_pred, sample_weight)
 
 
 class ShowPredictions(keras.callbacks.Callback):

@@ -259,7 +259,7 @@ def settings(layer):
 @pytest.mark.parametrize("filters, size, apply_dropout", [(8, 3, False), (5, 4, True)])
 def test_upsample_equals_the_original(filters, size, apply_dropout):
     if importlib.util.find_spec("tensorflow_examples") is None:
-        pytest.skip("tensorflow_examples is not installed: see requirements-pix2pix.txt")
+        pytest.skip("tensorflow_examples is not installed: see tests/requirements-pix2pix.txt")
     from tensorflow_examples.models.pix2pix import pix2pix
 
     original = pix2pix.upsample(filters, size, apply_dropout=apply_dropout)

@@ -70,8 +70,7 @@ def test_one_title_and_short_cells(notebook):
 def test_each_figure_is_followed_by_a_sentence_about_it(notebook):
     for cell, following in zip(notebook.cells, notebook.cells[1:]):
         if cell.source.endswith("plt.show()"):
-            drawn_again = following.source.endswith("plt.show()")
-            assert following.cell_type == "markdown" or drawn_again or "print(" in following.source
+            assert following.cell_type == "markdown" or "print(" in following.source
 
 
 def test_opens_in_colab_from_the_repository(path, notebook):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from helpers import checkpoints, losses, run_mode, training
+from helpers import checkpoints, dice, losses, run_mode, training
 from helpers.training import Run, Stage
 
 
@@ -117,6 +117,16 @@ def test_a_loss_that_becomes_nan_ends_the_training_and_the_epochs_before_stay(tm
     with pytest.raises(RuntimeError, match="NaN or Inf loss"):
         fit(tmp_path, spoilt, loss=loss)
     assert checkpoints.Checkpoints(tmp_path, "val_likelihood").epochs == 1
+
+
+def test_pixels_that_count_for_nothing_are_not_in_the_accuracy():
+    model = pixelwise()  # every class alike: the first one is predicted
+    settings = {"loss": losses.CrossEntropyDiceLoss(ignore=255), "learning_rate": 1e-3}
+    training.compile_model(model, steps=1, metric=dice.MeanDice(3, ignore=255), **settings)
+    masks = np.full((1, 8, 8, 1), 255, np.uint8)
+    masks[0, 0, :4, 0] = 0, 0, 0, 1
+    found = model.test_on_batch(np.zeros((1, 8, 8, 3), np.uint8), masks, return_dict=True)
+    assert found["pixel_accuracy"] == 0.75
 
 
 def test_predictions_are_drawn_in_one_place_and_only_in_a_notebook(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 
 from helpers import visualization as viz
-from helpers.classes import PET_AGAINST_BACKGROUND, PETS, VOID, Labelling
+from helpers.classes import PETS, VOID, Labelling
 
 matplotlib.use("Agg")
 
@@ -259,7 +259,7 @@ def test_border_rules_paint_the_border_as_they_say():
 
 @pytest.mark.parametrize(
     "labelling, border, dice",
-    [(PETS, None, 200 / 296), (PETS, "ignore", 1), (PET_AGAINST_BACKGROUND, None, 1)],
+    [(PETS, None, 200 / 296), (PETS, "ignore", 1), (PETS.binary, None, 1)],
 )
 def test_probabilities_are_drawn_dark_and_cut_at_the_threshold(labelling, border, dice):
     masks = np.where(MASKS == 2, VOID, MASKS) if len(labelling) == 2 else MASKS
