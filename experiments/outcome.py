@@ -1,14 +1,14 @@
 """What came of a training on one's own images: its report, with diagnosis and counts of objects,
 and a contact sheet."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
 from experiments import publish, report
-from helpers import datasets, evaluation, objects, pipeline, prediction, tiles, visualization
+from helpers import datasets, evaluation, objects, pipeline, visualization
 from helpers import weights as weights_files
 from helpers.classes import VOID
 
@@ -24,25 +24,26 @@ class Trained(NamedTuple):
 
     - ``dataset``: datasets.Dataset, of whole images.
     - ``network``: weights.Network, as it is in the file, and ``file``, what ``weights.save`` gave.
-    - ``overlap``: of tiles, see ``tiles.grid``; None where images are seen whole.
+    - ``predict``: function of an image (H, W, channels) that returns class ids (H, W) uint8.
     - ``counts``: evaluation.Counts of the test split, by image.
     - ``validation``, ``histories``: by loss, the scores on validation and the training's history.
     """
 
     dataset: datasets.Dataset
     network: weights_files.Network
+    predict: Callable
     file: dict
-    overlap: int | None
     counts: evaluation.Counts
     validation: dict
     histories: dict
 
 
-def summarize(results, settings):
+def summarize(results, how, settings):
     """The report on all folds, and its contact sheet.
 
     Args:
         results: list of Trained.
+        how: in words, how images come to the network's size.
         settings: dict of JSON values, what else belongs to the report.
 
     Returns:
@@ -61,7 +62,6 @@ def summarize(results, settings):
     source = datasets.describe(first.dataset, "test")
     if len(results) > 1:
         source = f"{first.dataset.name}, {len(results)} folds ({len(counts.matrices):,} images)"
-    how = "in tiles" if first.overlap else "images stretched to the network's size"
     of_each = [evaluation.scores(trained.counts.matrices.sum(axis=0)) for trained in results]
     result |= {
         "classes": list(labelling.names),
@@ -87,16 +87,15 @@ def summarize(results, settings):
 
 
 def predicted(trained):
-    """Yields of each test image, at its own size: name, photo (H, W, 3) uint8, truth (H, W) uint8,
-    and what is predicted, (H, W) uint8, void where the truth is."""
+    """Yields of each test image, at its own size: name, photo (H, W, 3) uint8, of other channels
+    than RGB the first three or the first alone; truth (H, W) uint8; and what is predicted, (H, W)
+    uint8, void where the truth is."""
     labelling = trained.dataset.labelling
     for record in datasets.read_records(trained.dataset, "test").as_numpy_iterator():
-        photo = tf.io.decode_jpeg(record["image"], channels=3).numpy()
+        image = pipeline.decode_image(record["image"], trained.dataset.channels).numpy()
         truth = pipeline.decode_mask(record["segmentation_mask"], labelling).numpy()[..., 0]
-        if trained.overlap:
-            ids = tiles.predict(trained.network, photo, trained.overlap)
-        else:
-            ids = prediction.predict_photo(trained.network, photo)
+        ids = trained.predict(image)
+        photo = image[..., [0, 1, 2] if image.shape[-1] > 2 else [0, 0, 0]]
         yield record["file_name"].decode(), photo, truth, np.where(truth == VOID, VOID, ids)
 
 

@@ -32,6 +32,7 @@ from helpers import (
     losses,
     models,
     pipeline,
+    prediction,
     tiles,
     training,
     visualization,
@@ -52,6 +53,11 @@ WIDE = (192, 128, 96, 64)  # the decoder's widths for more than four classes
 LOSSES = ("cross_entropy_dice", "class_weights", "focal", "tversky")
 AUGMENTATIONS = {"standard": augment, "elastic": elastic_augment, "none": None}
 NETWORKS = ("mobilenetv2_unet", "unet")
+FITTED = {
+    "stretch": "to which images are stretched",
+    "letterbox": "with margins, so that images keep their aspect ratio",
+    "tiles": "in tiles",
+}
 
 
 class Plan(NamedTuple):
@@ -95,7 +101,7 @@ def make_plan(sizes, shares, train, validation, options):
     names = options.loss or ["class_weights" if rare else "cross_entropy_dice"]
     words = (
         f"Settings: {options.network} at {size[0]} x {size[1]} pixels, "
-        f"{'in tiles' if options.tile else 'to which images are stretched'}; {epochs} epochs of "
+        f"{FITTED[_fit(options)]}; {epochs} epochs of "
         f"{train} examples in batches of {batch}"
         f"{f', {stages[0].epochs} of them on a frozen encoder' * (len(stages) > 1)}; loss "
         f"{', '.join(names)}, as the rarest class has {100 * min(shares):.1f} % of the pixels; "
@@ -157,9 +163,10 @@ def train(found, opened, options, suffix=""):
     network = weights.load(path, file["sha256"])  # scored as it is in the file, rounded
     batches = pipeline.labelled_batches(dataset, "test", plan.stages[-1].size, 8)
     counts = evaluation.measure(network.model, batches, dataset.labelling)
-    counts = tiles.by_image(counts) if options.tile else counts
+    counts = counts if _fit(options) == "stretch" else tiles.by_image(counts)
+    predict = _predictor(network, options)
     trained = outcome.Trained(
-        opened.dataset, network, file, _overlap(options), counts, validation, histories
+        opened.dataset, network, predict, file, counts, validation, histories
     )
     return trained, plan
 
@@ -206,7 +213,7 @@ def run(options):
         "tile": options.tile,
         "folder": words,
     }
-    result, sheet = outcome.summarize(results, settings)
+    result, sheet = outcome.summarize(results, FITTED[_fit(options)], settings)
     _write(result, sheet, results[0].histories, found.encoding.labelling, options.out)
     return result
 
@@ -229,7 +236,9 @@ def _parser():
     parser.add_argument("--dry-run", action="store_true", help="only look")
     parser.add_argument("--classes", help='a table of names, or "membrane=0, cell=255"')
     parser.add_argument("--void", nargs="*", help="names or values that count for nothing")
-    parser.add_argument("--bands", type=int, nargs=3, help="channels to use as red, green, blue")
+    parser.add_argument(
+        "--bands", type=int, nargs="+", help="channels to use; three are red, green and blue"
+    )
     parser.add_argument("--snap", action="store_true", help="take the nearest class everywhere")
     parser.add_argument("--skip-bad", action="store_true", help="leave broken files out")
     parser.add_argument("--split", type=Path, help="list of splits, or folder with train.txt, ...")
@@ -238,6 +247,12 @@ def _parser():
     parser.add_argument("--seed", type=int, default=42, help="of splits and training")
     parser.add_argument("--network", choices=NETWORKS, default=NETWORKS[0])
     parser.add_argument("--tile", type=int, help="see images in tiles of so many pixels a side")
+    parser.add_argument(
+        "--fit",
+        choices=("stretch", "letterbox"),
+        default="stretch",
+        help="how a whole image comes to the network's size",
+    )
     parser.add_argument("--size", type=int, nargs=2, help="height and width the network sees")
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--loss", nargs="+", choices=LOSSES, help="the best one counts")
@@ -273,11 +288,37 @@ def _planned(found, opened, options):
     """(dataset, Plan, the classes' shares of the training pixels)."""
     areas = found.areas()[opened.members["train"]].sum(axis=0)
     shares, dataset = areas / areas.sum(), opened.dataset
-    if options.tile:
-        dataset = tiles.tiled(dataset, options.tile, _overlap(options))
     sizes = [example.size for example in found.examples]
+    if options.tile:
+        dataset = tiles.tiled(
+            dataset, lambda size: tiles.grid(size, options.tile, _overlap(options))
+        )
+    elif options.fit == "letterbox":
+        network_size = _network_size(sizes, options)
+        dataset = tiles.tiled(dataset, lambda size: tiles.frame(size, network_size))
     counts = datasets.count_examples(dataset, "train"), len(opened.members["validation"])
-    return dataset, make_plan(sizes, shares, *counts, options), shares
+    plan = make_plan(sizes, shares, *counts, options)
+    if dataset.channels != 3:
+        plan.arguments["channels"] = dataset.channels
+    return dataset, plan, shares
+
+
+def _fit(options):
+    return "tiles" if options.tile else options.fit
+
+
+def _predictor(network, options):
+    """Function of an image of any size that returns the class ids of its pixels."""
+    if options.tile:
+        return lambda photo: tiles.predict(network, photo, _overlap(options))
+    if options.fit == "letterbox":
+        return lambda photo: _predict_framed(network, photo)
+    return lambda photo: prediction.predict_photo(network, photo)
+
+
+def _predict_framed(network, photo):
+    (tile,) = tiles.frame(photo.shape[:2], network.model.input_shape[1:3])
+    return prediction.predict_photo(network, tiles.cut(photo, tile))[tile.core]
 
 
 def _network_size(sizes, options):
@@ -301,7 +342,8 @@ def _fingerprint(found, opened, options):
         for example in found.examples
         for path in (example.pair.image, example.mask)
     ]
-    known = (states, found.encoding, opened.members, options.tile, found.bands)
+    fit = options.tile or options.fit.replace("stretch", "") or None
+    known = (states, found.encoding, opened.members, fit, found.bands)
     return hashlib.sha256(repr(known).encode()).hexdigest()[:12]
 
 

@@ -23,12 +23,12 @@ def augment(images, masks, seed):
     """A fresh random version of a batch; the same seed gives the same version.
 
     Args:
-        images: (B, H, W, 3) uint8, 0..255.
+        images: (B, H, W, channels) uint8, 0..255.
         masks: (B, H, W, 1) uint8 class ids, or ``classes.VOID``.
         seed: (2,) integer tensor.
 
     Returns:
-        images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8, moved together.
+        images (B, H, W, channels) uint8 and masks (B, H, W, 1) uint8, moved together.
 
     Raises:
         ValueError: see ``check_batch``.
@@ -49,15 +49,16 @@ def check_batch(images, masks):
 
     Raises:
         ValueError: another dtype than uint8, such as floats in 0..1, which rounding would turn
-            black; another shape than (B, H, W, 3) and (B, H, W, 1); masks of another size than
-            the images (tf.errors.InvalidArgumentError where only the running graph knows it).
+            black; another shape than (B, H, W, channels) and (B, H, W, 1); masks of another size
+            than the images (tf.errors.InvalidArgumentError where only the running graph knows it).
     """
     images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
-    for name, batch, channels in (("images", images, 3), ("masks", masks, 1)):
-        if batch.dtype != tf.uint8 or batch.shape.rank != 4 or batch.shape[-1] != channels:
+    for name, batch, last in (("images", images, "channels"), ("masks", masks, 1)):
+        fits = batch.shape.rank == 4 and last in ("channels", batch.shape[-1])
+        if batch.dtype != tf.uint8 or not fits:
             raise ValueError(
                 f"The {name} are {batch.dtype.name} of shape {batch.shape}: expected uint8 "
-                f"(B, H, W, {channels}). Images are raw pixels, 0..255, which the model scales; "
+                f"(B, H, W, {last}). Images are raw pixels, 0..255, which the model scales; "
                 f"masks are class ids. Undo any scaling, and cast."
             )
     if not images.shape[:3].is_compatible_with(masks.shape[:3]):
@@ -122,7 +123,8 @@ def warp(batch, transforms, interpolation):
 
 
 def change_colours(images, seed):
-    """Brightness, contrast and saturation. (B, H, W, 3) float32, 0..255 and a little beyond."""
+    """Brightness, contrast and saturation. (B, H, W, channels) float32, 0..255 and a little
+    beyond."""
     count = tf.shape(images)[0]
     seeds = tf.unstack(tf.random.split(seed, 3))
     brightness = _uniform(count, -BRIGHTNESS, BRIGHTNESS, seeds[0])[:, None, None, None]

@@ -38,9 +38,9 @@ def measure(model, batches, labelling, *, threshold=0.5, images=None):
     Args:
         model: gives logits (B, H, W, C) of the labelling's classes, or (B, H, W, 1) of the first
             against the second.
-        batches: iterable of dicts as from ``pipeline.labelled_batches``: ``image`` (B, H, W, 3)
-            and ``mask`` (B, H, W, 1); with ``own_mask``, everything is counted, without it only
-            ``matrices``.
+        batches: iterable of dicts as from ``pipeline.labelled_batches``: ``image`` (B, H, W,
+            channels) and ``mask`` (B, H, W, 1); with ``own_mask``, everything is counted, without
+            it only ``matrices``.
         labelling: classes.Labelling of the masks.
         threshold: with one logit: the probability above which a pixel is of the first class.
         images: int, how many will come: draws Keras's progress bar. None: no bar.
@@ -107,14 +107,14 @@ def joined(parts):
 
 
 def predict_probabilities(model, images, labelling=None):
-    """Probabilities (B, H, W, K) float64 for raw images (B, H, W, 3), 0..255: of the classes, or,
-    where the model has one logit, of the first class and the second.
+    """Probabilities (B, H, W, K) float64 for raw images (B, H, W, channels), 0..255: of the
+    classes, or, where the model has one logit, of the first class and the second.
 
     Raises:
         ValueError: see ``checked_images``; an output of another size than the images, of other
             classes than the labelling's, or that is not finite.
     """
-    images = checked_images(images)
+    images = checked_images(images, model.input_shape[-1])
     # float64, or two logits that differ by a little would become equal probabilities
     logits = np.asarray(model.predict_on_batch(images), np.float64)
     if logits.shape[:-1] != images.shape[:-1]:
@@ -142,19 +142,19 @@ def _check_classes(channels, labelling):
         )
 
 
-def checked_images(images):
+def checked_images(images, channels=3):
     """The images as an array, if they are raw pixels.
 
     Raises:
-        ValueError: another shape than (B, H, W, 3); values that are no numbers, not finite or
-            outside 0..255; or floats that are all below 2, such as those scaled to 0..1, which a
-            model that takes raw pixels would see as black.
+        ValueError: another shape than (B, H, W, channels); values that are no numbers, not finite
+            or outside 0..255; or floats that are all below 2, such as those scaled to 0..1, which
+            a model that takes raw pixels would see as black.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype.kind not in "uif":
+    if images.ndim != 4 or images.shape[-1] != channels or images.dtype.kind not in "uif":
         raise ValueError(
             f"The images are {images.dtype} of shape {images.shape}: expected numbers of shape "
-            f"(B, H, W, 3), 0..255."
+            f"(B, H, W, {channels}), 0..255."
         )
     if images.dtype != np.uint8 and images.size:
         low, high = images.min(), images.max()

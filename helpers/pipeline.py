@@ -36,8 +36,8 @@ def load_split(dataset, split, size):
         size: int or (height, width), pixels.
 
     Returns:
-        tf.data.Dataset of image (height, width, 3) uint8, 0..255, and mask (height, width, 1)
-        uint8: class ids of ``dataset.labelling``, or ``VOID``. Cardinality known.
+        tf.data.Dataset of image (height, width, channels) uint8, 0..255, and mask (height, width,
+        1) uint8: class ids of ``dataset.labelling``, or ``VOID``. Cardinality known.
 
     Raises:
         ValueError: an unknown split, a size below 1, stored files that are damaged or gone, fewer
@@ -47,11 +47,12 @@ def load_split(dataset, split, size):
     """
     height, width = sides(size)
     examples = read_records(dataset, split).map(
-        lambda record: decode(record, size, dataset.labelling), num_parallel_calls=tf.data.AUTOTUNE
+        lambda record: decode(record, size, dataset.labelling, dataset.channels),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     count = count_examples(dataset, split)
     try:
-        cached, found = _cached(examples, count * height * width * 4)
+        cached, found = _cached(examples, count * height * width * (dataset.channels + 1))
     except (OSError, tf.errors.OpError) as error:
         fault = find_fault(dataset, split)
         if fault is not None:
@@ -88,7 +89,7 @@ def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0):
             happened before: so a training can resume in the middle, see ``training.fit``.
 
     Returns:
-        tf.data.Dataset of images (B, H, W, 3) uint8 and masks (B, H, W, 1) uint8.
+        tf.data.Dataset of images (B, H, W, channels) uint8 and masks (B, H, W, 1) uint8.
 
     Raises:
         ValueError: see ``augmentation.check_batch``.
@@ -179,7 +180,7 @@ def labelled_batches(dataset, split, size, batch_size, own_masks=True):
         own_masks: also give each mask at its own size.
 
     Yields:
-        dicts of arrays: ``image`` (B, H, W, 3) uint8 and ``mask`` (B, H, W, 1) uint8 as in
+        dicts of arrays: ``image`` (B, H, W, channels) uint8 and ``mask`` (B, H, W, 1) uint8 as in
         ``decode``; ``file_name`` (B,) bytes and the groups of the data set, (B,) int64, by their
         keys in the record; ``own_mask``, a list of B masks (h, w) uint8, each at its own size.
 
@@ -189,7 +190,7 @@ def labelled_batches(dataset, split, size, batch_size, own_masks=True):
     kept = ["file_name", *(key for key, _ in dataset.groups.values())]
 
     def prepare(record):
-        image, mask = decode(record, size, dataset.labelling)
+        image, mask = decode(record, size, dataset.labelling, dataset.channels)
         known = {name: record[name] for name in kept}
         if own_masks:
             known["own_mask"] = record["segmentation_mask"]
@@ -211,24 +212,24 @@ def labelled_batches(dataset, split, size, batch_size, own_masks=True):
 
 
 @tf.autograph.experimental.do_not_convert  # nothing to convert; traced in half the time
-def decode(record, size, labelling):
+def decode(record, size, labelling, channels=3):
     """One record as an image and a mask of the network's size.
 
     Args:
         record: from ``datasets.read_records``.
         size: int or (height, width), pixels.
-        labelling: of the data set.
+        labelling, channels: of the data set.
 
     Returns:
-        image (height, width, 3) uint8, bilinear with antialiasing; mask (height, width, 1) uint8,
-        nearest neighbour, class ids or ``VOID``.
+        image (height, width, channels) uint8, bilinear with antialiasing; mask (height, width, 1)
+        uint8, nearest neighbour, class ids or ``VOID``.
 
     Raises:
         tf.errors.InvalidArgumentError: bytes that do not decode, a mask of another size than its
             image, or a mask with a value that the labelling does not name.
     """
     size = sides(size)
-    image = tf.io.decode_jpeg(record["image"], channels=3)
+    image = decode_image(record["image"], channels)
     stored = tf.io.decode_png(record["segmentation_mask"], channels=1)
     same_size = tf.reduce_all(tf.shape(image)[:2] == tf.shape(stored)[:2])
     tf.debugging.Assert(same_size, [record["file_name"], "mask and image differ in size"])
@@ -236,6 +237,20 @@ def decode(record, size, labelling):
     image = tf.image.resize(image, size, method="bilinear", antialias=True)
     mask = _class_ids(tf.image.resize(stored, size, method="nearest"), labelling)
     return tf.cast(tf.round(image), tf.uint8), mask
+
+
+def decode_image(content, channels=3):
+    """A stored image at its own size: (H, W, channels) uint8. Other channels than RGB lie one
+    below the other in a grey PNG.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that do not decode.
+    """
+    if channels == 3:
+        return tf.io.decode_jpeg(content, channels=3)  # PNG as well
+    column = tf.io.decode_png(content, channels=1)[..., 0]
+    planes = tf.reshape(column, (channels, -1, tf.shape(column)[1]))
+    return tf.transpose(planes, (1, 2, 0))
 
 
 def decode_mask(png, labelling):
@@ -301,14 +316,15 @@ def find_fault(dataset, split):
                 f"{name}. {dataset.remedy}"
             )
         name = record["file_name"].numpy().decode()
-        fault = _fault_of(record, dataset.labelling)
+        fault = _fault_of(record, dataset)
         if fault:
             return f"{name}: {fault}. {dataset.remedy}"
 
 
-def _fault_of(record, labelling):
+def _fault_of(record, dataset):
+    labelling = dataset.labelling
     try:
-        image = tf.io.decode_jpeg(record["image"], channels=3)
+        image = decode_image(record["image"], dataset.channels)
     except tf.errors.InvalidArgumentError:
         return "the image does not decode as JPEG or PNG"
     try:

@@ -122,17 +122,17 @@ def network_input(photo, size):
     the pixels get another class by it, and the mean IoU changes by 0.0001.
 
     Args:
-        photo: (H, W, 3) uint8, from ``read_photo``.
+        photo: (H, W, channels) uint8, such as from ``read_photo``.
         size: int or (height, width), pixels.
 
     Returns:
-        (height, width, 3) uint8, bilinear with antialiasing; the aspect ratio is ignored.
+        (height, width, channels) uint8, bilinear with antialiasing; the aspect ratio is ignored.
 
     Raises:
         ValueError: a photo of another shape or type, or a size that is no whole pixels.
     """
     photo, size = np.asarray(photo), pipeline.sides(size)
-    if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8 or not photo.size:
+    if photo.ndim != 3 or photo.dtype != np.uint8 or not photo.size:
         raise ValueError(
             f"The photo is {photo.dtype} of shape {photo.shape}: expected uint8, 0..255, of shape "
             f"(H, W, 3), as read_photo gives it. Multiply floats of 0..1 by 255 and round them."

@@ -8,6 +8,7 @@ import os
 import zipfile
 
 import keras
+import numpy as np
 
 from helpers import downloads, run_mode
 
@@ -55,6 +56,28 @@ def load(model, path, remedy="Fetch it again, or pass another."):
             f"{path} does not hold weights of {model.name}. It may have been cut off, or be a web "
             f"page or of another network ({error}). {remedy}"
         ) from error
+
+
+def copy(source, target):
+    """Copies weights to a network that takes images of another number of channels.
+
+    In the first layer, channels take the kernels of red, green and blue in turns, each divided by
+    how many channels share it; one or two channels share the sum of all three. So a grey image is
+    seen as before.
+
+    Args:
+        source: keras.Model that takes RGB.
+        target: the same network, for images of other channels.
+    """
+    for old, new in zip(source.weights, target.weights):
+        value = np.asarray(old)
+        if value.shape != tuple(new.shape):
+            channels = new.shape[2]
+            color = np.arange(channels) % 3
+            alone = value[:, :, color] / np.bincount(color)[color, None]
+            shared = value.sum(axis=2, keepdims=True).repeat(channels, axis=2) / channels
+            value = alone if channels >= 3 else shared
+        new.assign(value)
 
 
 def _fetch(url, name):

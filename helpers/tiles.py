@@ -1,4 +1,5 @@
-"""Large images in tiles of their own pixels: to train on, to score and to predict.
+"""Images cut to fit a network: large ones into tiles of their own pixels, and any one into a frame
+of the network's aspect ratio (a letterbox); to train on, to score and to predict.
 
 Tiles overlap, because a network knows less at a tile's edge. Each pixel belongs to the core of one
 tile alone, half an overlap from its edges, and it is that tile's prediction that counts: there are
@@ -10,11 +11,11 @@ import dataclasses
 import itertools
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from helpers import datasets, evaluation, pipeline
+from helpers.datasets.folder import images
 
 BATCH = 4  # tiles that are predicted at once
 
@@ -49,13 +50,32 @@ def grid(image_size, size, overlap):
     return [Tile(*zip(rows, columns)) for rows, columns in itertools.product(*axes)]
 
 
+def frame(image_size, size):
+    """The whole of an image as one tile of the aspect ratio of ``size``, with margins below or to
+    the right: a letterbox.
+
+    Args:
+        image_size: (height, width), pixels.
+        size: of the network's input, int or (height, width).
+
+    Returns:
+        list of one Tile.
+    """
+    size = pipeline.sides(size)
+    scale = max(own / side for own, side in zip(image_size, size))
+    window = [max(own, round(scale * side)) for own, side in zip(image_size, size)]
+    return [Tile(tuple(map(slice, (0, 0), window)), tuple(map(slice, (0, 0), image_size)))]
+
+
 def cut(pixels, tile, outside=None):
     """The pixels of a tile, (h, w, ...). Beyond the image, it is mirrored, or has the value
     ``outside``."""
     piece = np.ascontiguousarray(pixels[tile.window])
-    missing = [w.stop - w.start - have for w, have in zip(tile.window, piece.shape)]
-    kind = cv2.BORDER_REFLECT_101 if outside is None else cv2.BORDER_CONSTANT
-    return cv2.copyMakeBorder(piece, 0, missing[0], 0, missing[1], kind, value=outside)
+    missing = [(0, w.stop - w.start - have) for w, have in zip(tile.window, piece.shape)]
+    missing += [(0, 0)] * (piece.ndim - 2)
+    if outside is None:
+        return np.pad(piece, missing, "reflect")
+    return np.pad(piece, missing, constant_values=outside)
 
 
 def predict(network, photo, overlap):
@@ -64,7 +84,7 @@ def predict(network, photo, overlap):
 
     Args:
         network: weights.Network, trained on such tiles.
-        photo: (H, W, 3) uint8, or anything that is sliced like it, such as a memory map.
+        photo: (H, W, channels) uint8, or anything that is sliced like it, such as a memory map.
         overlap: as in ``grid``.
 
     Returns:
@@ -75,20 +95,22 @@ def predict(network, photo, overlap):
     tiles = grid(ids.shape, network.model.input_shape[1:3], overlap)
     for first in range(0, len(tiles), BATCH):
         batch = tiles[first : first + BATCH]
-        images = np.stack([cut(photo, tile) for tile in batch])
-        chances = evaluation.predict_probabilities(network.model, images, network.labelling)
+        pieces = np.stack([cut(photo, tile) for tile in batch])
+        chances = evaluation.predict_probabilities(network.model, pieces, network.labelling)
         for tile, found in zip(batch, evaluation.decide(chances, threshold)):
             ids[tile.core] = found[_inside(tile)]
     return ids
 
 
-def tiled(dataset, size, overlap):
-    """A data set whose examples are the tiles of another one's. In training, all of a tile counts;
-    in validation and test, only its core does, so that each pixel of an image counts once.
+def tiled(dataset, find_tiles):
+    """A data set whose examples are the tiles of another one's. In training, all of a tile that
+    lies in the image counts; in validation and test, only its core does, so that each pixel of an
+    image counts once.
 
     Args:
         dataset: datasets.Dataset.
-        size, overlap: as in ``grid``.
+        find_tiles: function of an image's (height, width) that returns its Tiles, such as ``grid``
+            or ``frame`` with all else given.
 
     Returns:
         datasets.Dataset: named as the images are, with ``@`` and the tile's place behind.
@@ -100,9 +122,9 @@ def tiled(dataset, size, overlap):
 
     def generate(split):
         for record in datasets.read_records(dataset, split).as_numpy_iterator():
-            image = tf.io.decode_jpeg(record["image"], channels=3).numpy()
+            image = pipeline.decode_image(record["image"], dataset.channels).numpy()
             mask = tf.io.decode_png(record["segmentation_mask"], channels=1).numpy()[..., 0]
-            for tile in grid(mask.shape, size, overlap):
+            for tile in find_tiles(mask.shape):
                 yield _example(record, image, mask, tile, split, labelling.void) | {
                     key: record[key] for key, _ in dataset.groups.values()
                 }
@@ -113,7 +135,7 @@ def tiled(dataset, size, overlap):
         shapes = {name: tf.TensorSpec((), kind) for name, kind in signature.items()}
         return tf.data.Dataset.from_generator(lambda: generate(split), output_signature=shapes)
 
-    sizes = {split: _count(dataset, split, size, overlap) for split in datasets.SPLITS}
+    sizes = {split: _count(dataset, split, find_tiles) for split in datasets.SPLITS}
     name = f"tiles of {dataset.name}"
     return dataclasses.replace(
         dataset, name=name, labelling=labelling, read=read, sizes=sizes, parts={}
@@ -164,16 +186,16 @@ def _example(record, image, mask, tile, split, void):
         piece = core
     place = ",".join(str(window.start) for window in tile.window)
     return {
-        "image": tf.io.encode_png(cut(image, tile)).numpy(),
-        "segmentation_mask": tf.io.encode_png(piece[..., None]).numpy(),
+        "image": images.png(cut(image, tile)),
+        "segmentation_mask": images.png(piece),
         "file_name": record["file_name"] + f"@{place}".encode(),
     }
 
 
-def _count(dataset, split, size, overlap):
+def _count(dataset, split, find_tiles):
     count = 0
     for record in datasets.read_records(dataset, split).as_numpy_iterator():
         header = record["segmentation_mask"][16:24]  # of a PNG: width and height
         width, height = np.frombuffer(header, ">u4").tolist()
-        count += len(grid((height, width), size, overlap))
+        count += len(find_tiles((height, width)))
     return count

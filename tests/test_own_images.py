@@ -98,6 +98,27 @@ def test_with_tiles_images_are_scored_at_their_own_size(cells, tmp_path, untrain
     assert len(report["worst_images"]) == 1  # of the image, not of its tiles
 
 
+def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):
+    (tmp_path / "images").mkdir()
+    for path in sorted((cells / "images").iterdir()):
+        pixels = np.asarray(PIL.Image.open(path))
+        np.save(tmp_path / f"images/{path.stem}.npy", np.dstack([pixels, pixels[..., :2]]))
+    options = own_images._parser().parse_args(
+        [str(tmp_path / "images"), str(cells / "masks"), "--out", str(tmp_path / "out")]
+        + "--bands 0 1 2 3 --fit letterbox --network unet --size 64 64 --epochs 1".split()
+    )
+    report = own_images.run(options)
+    assert report["settings"]["channels"] == 4
+    assert "images keep their aspect ratio" in capsys.readouterr().out
+    own_size = np.prod(synthetic_cells.SIZE)  # the margin counts for nothing
+    share = np.sum(report["confusion_matrix"]) / 64**2
+    assert share == pytest.approx(192 / 256, abs=0.02) and report["images"] == 1
+    areas = [report["objects"]["true"][name] for name in synthetic_cells.COLORS]
+    assert sum(one["count"] * one["mean_area"] for one in areas) == pytest.approx(own_size)
+    network = weights.load(tmp_path / "out/weights.safetensors")
+    assert network.model.input_shape == (None, 64, 64, 4)
+
+
 def test_the_loss_that_is_best_on_validation_counts(cells, tmp_path, untrained, monkeypatch):
     scores = iter([0.2, 0.6, 0.4])
     matrices = ([[[score, 1 - score], [1 - score, score]]] for score in scores)

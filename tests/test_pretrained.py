@@ -178,6 +178,16 @@ def test_a_file_of_ones_own_that_does_not_fit_is_named(tmp_path, weights):
         encoder((32, 32), weights=tmp_path / "page.keras")
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_a_grey_image_is_seen_alike_in_any_number_of_channels(weights, channels):
+    grey = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 1)).astype(np.float32)
+    of_rgb, other = (encoder((32, 32), weights=weights, channels=n) for n in (3, channels))
+    for expected, found in zip(
+        of_rgb(np.repeat(grey, 3, -1)), other(np.repeat(grey, channels, -1))
+    ):
+        assert np.ptp(expected) > 0 and np.allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize("size", [128, 256])
 def test_the_real_imagenet_weights_are_taken(size):

@@ -79,7 +79,7 @@ def test_a_large_scene_takes_little_memory():
 
 def test_tiles_as_examples(synthetic_dataset):
     few = datasets.subset(synthetic_dataset, train=2, validation=1, test=2)
-    parts = tiles.tiled(few, SIZE, 16)
+    parts = tiles.tiled(few, lambda size: tiles.grid(size, SIZE, 16))
     for split in datasets.SPLITS:
         names, area = [], {}
         for batch in pipeline.labelled_batches(parts, split, SIZE, 8):
@@ -96,7 +96,7 @@ def test_tiles_as_examples(synthetic_dataset):
 
 def test_counts_of_tiles_add_up_to_those_of_images(synthetic_dataset, network):
     few = datasets.subset(synthetic_dataset, test=2)
-    parts = tiles.tiled(few, SIZE, OVERLAP)
+    parts = tiles.tiled(few, lambda size: tiles.grid(size, SIZE, OVERLAP))
     batches = pipeline.labelled_batches(parts, "test", SIZE, 8)
     counts = evaluation.measure(network.model, batches, parts.labelling)
     merged = tiles.by_image(counts)
@@ -109,6 +109,17 @@ def test_counts_of_tiles_add_up_to_those_of_images(synthetic_dataset, network):
     found = tiles.predict(network, image, OVERLAP)  # what is scored is what is predicted
     assert merged.matrices[0].tolist() == evaluation.confusion_matrix(truth, found, 3).tolist()
     assert merged.known["label"][0] == record["label"]
+
+
+@pytest.mark.parametrize("size", [(30, 90), (90, 30), (64, 128), (7, 1)])
+def test_a_frame_keeps_the_aspect_ratio(size):
+    (tile,) = tiles.frame(size, (64, 128))
+    seen = tiles.cut(photo(*size), tile)
+    assert seen.shape[1] == pytest.approx(2 * seen.shape[0], abs=1)
+    assert min(np.subtract(seen.shape[:2], size)) == 0  # no larger than it must be
+    assert np.array_equal(seen[tile.core], photo(*size))
+    mask = tiles.cut(np.zeros(size, np.uint8), tile, outside=VOID)
+    assert (mask == VOID).sum() == mask.size - np.prod(size)
 
 
 @pytest.mark.parametrize("overlap", [-2, 3, 64])

@@ -57,6 +57,8 @@ def dataset(labelling, masks, groups=None, images=None, **ids):
 class Model:
     """Its logits are what ``function`` makes of the images."""
 
+    input_shape = (None, None, None, 3)
+
     def __init__(self, function):
         self.predict_on_batch = function
 

@@ -8,6 +8,7 @@ A test fails when the README and the files disagree.
 import json
 from pathlib import Path
 
+import numpy as np
 import skimage.data
 
 from helpers import files, prediction, visualization, weights
@@ -132,6 +133,45 @@ def binary_table(results):
     return "\n\n".join([_rows(lines), *notes, *protocols])
 
 
+def own_images_table(results):
+    """What ``experiments.own_images`` gave as Markdown: one row a run.
+
+    Args:
+        results: list of dicts, as that command writes them.
+
+    Returns:
+        str.
+    """
+    head = ["Data", "Network", "Augmentation", "Input", "Pixel accuracy"]
+    head += ["Mean IoU (95 % interval)", "Dice by class", "Boundary F by class"]
+    lines, notes = [head, ["---"] * len(head)], []
+    for number, result in enumerate(results, start=1):
+        settings, (low, high) = result["settings"], result["intervals"]["mean_iou"]
+        outlines = result["outlines"]["own_size"].values()
+        lines.append(
+            [
+                f"{result['folder'][0].split(':')[0]} ({number})",
+                f"{NAMES[settings['model']]}, {settings['parameters'] / 1e6:.1f} M parameters",
+                settings["augmentation"],
+                f"{result['input_size'][0]} x {result['input_size'][1]} px",
+                f"**{result['pixel_accuracy']:.3f}**",
+                f"**{result['mean_iou']:.3f}** ({low:.3f} to {high:.3f})",
+                _by_class(result["classes"], result["dice"]),
+                _by_class(result["classes"], [outline["f"] for outline in outlines]),
+            ]
+        )
+        of_folds = result["test_mean_iou"]
+        spread = f" Mean IoU by fold {min(of_folds):.3f} to {max(of_folds):.3f}."
+        notes.append(
+            f"({number}) {result['data_source']}. `{result['command']}`, seed {result['seed']}: "
+            f"{result['train_seconds'] / 60:.0f} minutes of training on {result['device']}."
+            + spread
+            * (len(of_folds) > 1)
+        )
+    protocols = dict.fromkeys(result["protocol"] for result in results)
+    return "\n\n".join([_rows(lines), *notes, *protocols])
+
+
 def comparison(result):
     """The time-to-accuracy benchmark as Markdown: one row a contestant, its figure, and how long
     the last takes to the validation score that the first one ends with.
@@ -211,7 +251,9 @@ def filled(readme, results):
     races = [result for result in results if "validation" in result and "contestants" in result]
     speeds = [result for result in results if "rounds" in result]
     binary = [result for result in results if "border" in result]
-    networks = [result for result in results if "iou" in result and "contestants" not in result]
+    own = [result for result in results if "folder" in result]
+    others = [result for result in results if "contestants" not in result and result not in own]
+    networks = [result for result in others if "iou" in result]
     writers = {"input_pipeline": pipelines, "training_step": steps}
     measured = [writers[result["command"].split(".")[-1]](result) for result in speeds]
     parts = [
@@ -219,6 +261,8 @@ def filled(readme, results):
         f"![Mean IoU against minutes of training]({COST_FIGURE})",
         "### Pet against background",
         binary_table(binary),
+        "### Other people's images",
+        own_images_table(own),
         "### Compared with TensorFlow's tutorial",
         *map(comparison, races),
         "### Speed",
@@ -257,6 +301,13 @@ def _seconds_to(entry, score):
 
 def _rows(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _by_class(names, values):
+    if len(names) > 3:
+        low, high = np.argmin(values), np.argmax(values)
+        return f"{values[low]:.3f} ({names[low]}) to {values[high]:.3f} ({names[high]})"
+    return ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values))
 
 
 def _outline(result):

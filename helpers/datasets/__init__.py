@@ -1,8 +1,9 @@
 """Where examples come from. Each data set gives the same records in the same three splits.
 
-A record is a dict: ``image`` (scalar string, JPEG or PNG), ``segmentation_mask`` (scalar string, a
-PNG of one channel with the values that the labelling names), ``file_name`` (scalar string), and
-the groups that the data set knows, such as a breed (scalar int64).
+A record is a dict: ``image`` (scalar string, a JPEG or PNG of RGB; of other channels a grey PNG
+that holds them one below the other, see ``pipeline.decode_image``), ``segmentation_mask`` (scalar
+string, a PNG of one channel with the values that the labelling names), ``file_name`` (scalar
+string), and the groups that the data set knows, such as a breed (scalar int64).
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ class Dataset:
     - ``official``: the splits that the data set's authors made.
     - ``remedy``: what to do where a record turns out to be damaged, a sentence.
     - ``parts``: split -> the first so many examples (int) or the names of files (tuple).
+    - ``channels``: of the images; 3 for RGB.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Dataset:
     official: tuple = ()
     remedy: str = ""
     parts: Mapping = dataclasses.field(default_factory=dict)
+    channels: int = 3
 
 
 def subset(dataset, **parts):

@@ -13,7 +13,7 @@ from helpers.models.blocks import (
 
 
 @independent_of_keras_json()
-def unet(input_size, classes, width=64, depth=4, skip_connections=True):
+def unet(input_size, classes, width=64, depth=4, skip_connections=True, channels=3):
     """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597).
 
     Two differences from the paper: convolutions are padded, so that the mask comes out at the
@@ -27,16 +27,17 @@ def unet(input_size, classes, width=64, depth=4, skip_connections=True):
             parameters.
         skip_connections: False leaves out the copies from encoder to decoder, to show what they
             are for. Everything else stays.
+        channels: of the images; 3 for RGB.
 
     Returns:
-        keras.Model: images (B, H, W, 3), any dtype, 0..255 -> logits (B, H, W, classes) float32.
+        keras.Model: images (B, H, W, channels), any dtype, 0..255 -> logits (B, H, W, classes)
+        float32.
 
     Raises:
         ValueError: a side does not divide by ``2**depth``, or a count is below 1.
     """
-    check_counts(classes=classes, width=width, depth=depth)
-    height, width_px = checked_size(input_size, depth)
-    images = keras.Input((height, width_px, 3), name="image")
+    check_counts(classes=classes, width=width, depth=depth, channels=channels)
+    images = keras.Input((*checked_size(input_size, depth), channels), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
 
     skips = []

@@ -17,22 +17,33 @@ ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)  # widths of MobileNetV2 with ImageNet
 
 
 @independent_of_keras_json()
-def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet"):
+def mobilenetv2_encoder(input_size, alpha=1.0, weights="imagenet", channels=3):
     """MobileNetV2 without its classifier: images in [-1, 1] -> the five maps of ``TAPS``.
+
+    Pre-trained weights are for RGB; for other ``channels``, see ``pretrained.copy``.
 
     Returns:
         keras.Model, named ``encoder``; outputs from (B, H/2, W/2, 96) to (B, H/32, W/32, 320)
         at an alpha of 1.
     """
-    images = keras.Input((*input_size, 3), name="scaled_image")
-    base = keras.applications.MobileNetV2(
-        input_tensor=images, include_top=False, alpha=alpha, weights=None, name="MobileNetV2"
-    )
+
+    def without_weights(channels):
+        images = keras.Input((*input_size, channels), name="scaled_image")
+        return keras.applications.MobileNetV2(
+            input_tensor=images, include_top=False, alpha=alpha, weights=None, name="MobileNetV2"
+        )
+
+    base = without_weights(channels)
+    of_rgb = base if channels == 3 or weights is None else without_weights(3)
     if weights == "imagenet":
-        pretrained.load_imagenet(base, imagenet_files(input_size, alpha))
+        pretrained.load_imagenet(of_rgb, imagenet_files(input_size, alpha))
     elif weights is not None:
-        pretrained.load(base, weights)
-    return keras.Model(images, [base.get_layer(tap).output for tap in TAPS], name="encoder")
+        pretrained.load(of_rgb, weights)
+    if of_rgb is not base:
+        pretrained.copy(of_rgb, base)
+    return keras.Model(
+        base.inputs[0], [base.get_layer(tap).output for tap in TAPS], name="encoder"
+    )
 
 
 def imagenet_files(input_size, alpha=1.0):

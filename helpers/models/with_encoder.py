@@ -27,7 +27,14 @@ DECODERS = {
 
 @independent_of_keras_json()
 def mobilenetv2_unet(
-    input_size, classes, *, alpha=1.0, weights="imagenet", decoder="light", widths=None
+    input_size,
+    classes,
+    *,
+    alpha=1.0,
+    weights="imagenet",
+    decoder="light",
+    widths=None,
+    channels=3,
 ):
     """U-Net whose encoder is MobileNetV2 (Sandler et al., CVPR 2018,
     https://arxiv.org/abs/1801.04381).
@@ -45,9 +52,12 @@ def mobilenetv2_unet(
         decoder: a name in ``DECODERS``; their functions say what they are. ``"light"`` has fewer
             parameters than ``"pix2pix"``, the TensorFlow tutorial's, and is more accurate.
         widths: channels of the decoder; None for those in ``DECODERS``.
+        channels: of the images; 3 for RGB. Others share the pre-trained kernels of the first
+            layer, see ``pretrained.copy``.
 
     Returns:
-        keras.Model: images (B, H, W, 3), any dtype, 0..255 -> logits (B, H, W, classes) float32.
+        keras.Model: images (B, H, W, channels), any dtype, 0..255 -> logits (B, H, W, classes)
+        float32.
 
     Raises:
         ValueError: a side does not divide by 32, an unknown decoder, another number of widths;
@@ -56,8 +66,9 @@ def mobilenetv2_unet(
             either, found out within seconds, and the message says which file belongs where.
     """
     size = _checked(input_size, classes, decoder, widths)
-    images, scaled = _inputs(size)
-    encoder = mobilenetv2_encoder(size, alpha, weights)
+    check_counts(channels=channels)
+    images, scaled = _inputs(size, channels)
+    encoder = mobilenetv2_encoder(size, alpha, weights, channels)
     encoder = _cut(encoder, DECODERS[decoder].levels)
     logits = _decoded(encoder(scaled), scaled, classes, decoder, widths)
     return _trainable(keras.Model(images, logits, name="mobilenetv2_unet"))
@@ -109,8 +120,8 @@ def _checked(input_size, classes, decoder, widths):
     return size
 
 
-def _inputs(size):
-    images = keras.Input((*size, 3), name="image")
+def _inputs(size, channels=3):
+    images = keras.Input((*size, channels), name="image")
     return images, layers.Rescaling(1 / 127.5, offset=-1.0, name="scale_pixels")(images)
 
 

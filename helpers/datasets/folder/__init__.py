@@ -188,6 +188,7 @@ def dataset_of(found, splitting=None):
         sizes={split: len(own) for split, own in members.items()},
         official=tuple({*given} - {None}) if not splitting.folds else (),
         remedy=REMEDY,
+        channels=len(found.bands or "rgb"),
     )
     return Opened(dataset, members, words)
 
@@ -268,10 +269,9 @@ def _turn(pair, size, mask_size, orientation):
 
 def _perceptual_hash(pixels):
     """Which of the 63 lowest waves of a small grey picture are above their median."""
-    grey = cv2.cvtColor(
-        cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-    )
-    waves = cv2.dct(grey.astype(np.float32))[:8, :8].ravel()[1:]
+    first = np.ascontiguousarray(pixels[..., :3])
+    small = cv2.resize(first, (32, 32), interpolation=cv2.INTER_AREA).reshape(32, 32, -1)
+    waves = cv2.dct(small.mean(axis=-1, dtype=np.float32))[:8, :8].ravel()[1:]
     return int("".join("01"[int(wave)] for wave in waves > np.median(waves)), 2)
 
 

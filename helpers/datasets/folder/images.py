@@ -1,4 +1,5 @@
-"""Image files as people have them, as RGB of 8 bits: upright, as a viewer shows them."""
+"""Image files as people have them, as RGB or other channels of 8 bits: upright, as a viewer shows
+them."""
 
 import contextlib
 import io
@@ -21,7 +22,7 @@ DARK = (
 
 
 class Picture(NamedTuple):
-    """- ``pixels``: (H, W, 3) uint8 RGB, upright.
+    """- ``pixels``: (H, W, 3) uint8 RGB, or (H, W, bands), upright.
     - ``orientation``: EXIF's, 1 where there is none.
     - ``as_is``: whether the file is a JPEG of just these pixels.
     - ``doubt``: None, or what may be wrong.
@@ -41,8 +42,8 @@ def read(path, bands=None):
 
     Args:
         path: Path.
-        bands: of an image of more than three channels, the three that become red, green and blue,
-            counted from 0.
+        bands: the channels to keep, counted from 0: three become red, green and blue; with any
+            other number, a network of so many channels is trained. None: those of RGB or grey.
 
     Returns:
         Picture.
@@ -70,7 +71,10 @@ def turned(pixels, orientation):
 
 
 def png(pixels):
-    """The bytes of a PNG of pixels (H, W) or (H, W, 3) uint8."""
+    """The bytes of a PNG of pixels (H, W), (H, W, 3) or (H, W, C) uint8; C channels lie one below
+    the other."""
+    if pixels.ndim == 3 and pixels.shape[-1] != 3:
+        pixels = np.concatenate(np.moveaxis(pixels, -1, 0))
     pixels = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
@@ -131,10 +135,10 @@ def _picture(values, bands, path):
     values = values[..., None] if values.ndim == 2 else values
     channels = values.shape[-1]
     bands = bands or {1: (0, 0, 0), 3: (0, 1, 2)}.get(channels)
-    if bands is None or len(bands) != 3 or not 0 <= min(bands) <= max(bands) < channels:
+    if bands is None or not bands or not 0 <= min(bands) <= max(bands) < channels:
         raise ValueError(
-            f"{path} has {channels} channels: name the three of 0 to {channels - 1} to use as "
-            f"red, green and blue, such as bands=(2, 1, 0)."
+            f"{path} has {channels} channels: name those of 0 to {channels - 1} to use, three as "
+            f"red, green and blue, such as bands=(2, 1, 0), or any number of others."
         )
     if values.dtype not in (np.uint8, np.uint16):
         raise ValueError(
