@@ -103,7 +103,8 @@ def has_gpu():
 
 def set_seed(seed):
     """Seeds Python, NumPy, Keras and its backend. Call it before each model is built."""
-    keras.utils.set_random_seed(seed)
+    # Under a global seed of 0, TensorFlow's shuffle cannot take a tensor as its own.
+    keras.utils.set_random_seed(seed or 2**32 - 1)
 
 
 def _read(variable, default, allowed):
