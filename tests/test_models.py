@@ -158,6 +158,18 @@ def test_weights_move_between_sizes():
     assert np.ptp(found) > 0
 
 
+def test_a_mirrored_network_does_not_tell_left_from_right():
+    keras.utils.set_random_seed(1)
+    model = models.unet((16, 32), 3, width=2, depth=2)
+    twice = models.mirrored(model)
+    image = np.random.default_rng(0).integers(0, 256, (1, 16, 32, 3)).astype(np.uint8)
+    seen, mirrored = (twice.predict_on_batch(view) for view in (image, image[:, :, ::-1]))
+    np.testing.assert_allclose(seen, mirrored[:, :, ::-1], atol=1e-4)
+    once = [model.predict_on_batch(view) for view in (image, image[:, :, ::-1])]
+    np.testing.assert_allclose(seen, (once[0] + once[1][:, :, ::-1]) / 2, atol=1e-4)
+    assert [w.path for w in twice.weights] == [w.path for w in model.weights]
+
+
 def test_batch_normalization_has_a_short_memory():
     # With Keras's 0.99, 50 steps of a constant batch would leave 60 % of the initial average.
     model = models.unet(16, 3, width=2, depth=2)
