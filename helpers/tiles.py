@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
-from helpers import datasets, evaluation, pipeline
+from helpers import evaluation, photos
 
 BATCH = 4  # tiles that are predicted at once
 
@@ -42,7 +41,7 @@ def grid(image_size, size, overlap):
     Raises:
         ValueError: an overlap that is odd, below 0 or not smaller than the tiles.
     """
-    size = pipeline.sides(size)
+    size = photos.sides(size)
     if overlap % 2 or not 0 <= overlap < min(size):
         raise ValueError(f"overlap={overlap}: expected an even number, 0 to below {min(size)}.")
     axes = [_along(*both, overlap) for both in zip(image_size, size)]
@@ -93,6 +92,10 @@ def tiled(dataset, size, overlap):
     Returns:
         datasets.Dataset: named as the images are, with ``@`` and the tile's place behind.
     """
+    import tensorflow as tf  # here and below, because what only predicts need not load it
+
+    from helpers import datasets
+
     labelling = dataset.labelling
     if labelling.void is None:
         unused = next(value for value in range(255, -1, -1) if value not in labelling.ids)
@@ -157,6 +160,8 @@ def _inside(tile):
 
 
 def _example(record, image, mask, tile, split, void):
+    import tensorflow as tf
+
     piece = cut(mask, tile, void)
     if split != "train":
         core = np.full_like(piece, void)
@@ -171,6 +176,8 @@ def _example(record, image, mask, tile, split, void):
 
 
 def _count(dataset, split, size, overlap):
+    from helpers import datasets
+
     count = 0
     for record in datasets.read_records(dataset, split).as_numpy_iterator():
         header = record["segmentation_mask"][16:24]  # of a PNG: width and height
