@@ -151,7 +151,9 @@ def train(found, opened, options, suffix=""):
         if validation[name]["mean_iou"] == max(one["mean_iou"] for one in validation.values()):
             best = model
     labelling = opened.dataset.labelling
-    network = weights.Network(best, labelling, None, plan.builder, plan.arguments)
+    network = weights.Network(
+        best, labelling, None, plan.builder, plan.arguments, _overlap(options)
+    )
     path = options.out / f"weights{suffix}{weights.SUFFIX}"
     file = weights.save(network, path)
     network = weights.load(path, file["sha256"])  # scored as it is in the file, rounded
@@ -317,8 +319,6 @@ def _write(result, sheet, histories, labelling, out):
     ]
     files.write(out / "report.html", page.page(result["data_source"], parts))
     print(f"{text}\n-> {out}")
-    if result["tile"]:
-        print("Predict by helpers.tiles.predict: helpers.prediction would shrink a large image.")
 
 
 if __name__ == "__main__":

@@ -142,9 +142,8 @@ def predict_file(network, path, folder=None):
                 f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
                 f"write to another folder with --out."
             )
-    origin = _origin(network, path)
     photo, labelling = read_photo(path), network.labelling
-    ids = predict_photo(network, photo)
+    origin, ids = _origin(network, path), predict_photo(network, photo)
     mask = PIL.Image.fromarray(ids)
     mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
     overlay = overlays.overlay(*_reduced(photo, ids), labelling)
