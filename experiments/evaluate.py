@@ -3,8 +3,9 @@
     python -m experiments.evaluate mobilenetv2_unet_256
     python -m experiments.evaluate runs/mobilenetv2_unet/stage_2_.../best.keras --split validation
 
-takes the name of published weights, a file of ``helpers.weights``, or a Keras checkpoint, and
-prints the report's main numbers; with ``--out``, writes the whole report as JSON.
+takes the name of published weights, a file of ``helpers.weights``, a Keras checkpoint, or an
+exported network, and prints the report's main numbers; with ``--out``, writes the whole report as
+JSON.
 """
 
 import argparse
@@ -39,9 +40,13 @@ def _single(intervals):  # those of one number, not one a class
     return [(name, pair) for name, pair in intervals.items() if isinstance(pair[0], float)]
 
 
+def _size(model):  # exported networks do not say
+    return {"parameters": model.count_params()} if hasattr(model, "count_params") else {}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m experiments.evaluate")
-    parser.add_argument("source", help="name of published weights, .safetensors or .keras file")
+    parser.add_argument("source", help="published weights' name, or a file of a network")
     parser.add_argument("--split", choices=datasets.SPLITS, default="test")
     parser.add_argument("--limit", type=int, help="only the first so many images")
     parser.add_argument("--out", help="write the whole report to this .json file")
@@ -66,7 +71,7 @@ def main():
     command = f"python -m experiments.evaluate {options.source} --split {options.split}"
     report |= {
         "protocol": protocol,
-        "settings": {"source": options.source, "parameters": network.model.count_params()},
+        "settings": {"source": options.source, **_size(network.model)},
         "seed": None,
         "command": command + (f" --limit {options.limit}" if options.limit else ""),
     }

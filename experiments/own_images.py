@@ -40,6 +40,7 @@ from helpers import (
 )
 from helpers.augmentation import augment
 from helpers.datasets import folder
+from helpers.datasets.tiled import tiled
 from helpers.elastic_augmentation import elastic_augment
 from helpers.training import Stage
 
@@ -157,7 +158,9 @@ def train(found, opened, options, suffix=""):
         if validation[name]["mean_iou"] == max(one["mean_iou"] for one in validation.values()):
             best = model
     labelling = opened.dataset.labelling
-    network = weights.Network(best, labelling, None, plan.builder, plan.arguments)
+    network = weights.Network(
+        best, labelling, None, plan.builder, plan.arguments, _overlap(options)
+    )
     path = options.out / f"weights{suffix}{weights.SUFFIX}"
     file = weights.save(network, path)
     network = weights.load(path, file["sha256"])  # scored as it is in the file, rounded
@@ -290,12 +293,10 @@ def _planned(found, opened, options):
     shares, dataset = areas / areas.sum(), opened.dataset
     sizes = [example.size for example in found.examples]
     if options.tile:
-        dataset = tiles.tiled(
-            dataset, lambda size: tiles.grid(size, options.tile, _overlap(options))
-        )
+        dataset = tiled(dataset, lambda size: tiles.grid(size, options.tile, _overlap(options)))
     elif options.fit == "letterbox":
         network_size = _network_size(sizes, options)
-        dataset = tiles.tiled(dataset, lambda size: tiles.frame(size, network_size))
+        dataset = tiled(dataset, lambda size: tiles.frame(size, network_size))
     counts = datasets.count_examples(dataset, "train"), len(opened.members["validation"])
     plan = make_plan(sizes, shares, *counts, options)
     if dataset.channels != 3:
@@ -359,8 +360,6 @@ def _write(result, sheet, histories, labelling, out):
     ]
     files.write(out / "report.html", page.page(result["data_source"], parts))
     print(f"{text}\n-> {out}")
-    if result["tile"]:
-        print("Predict by helpers.tiles.predict: helpers.prediction would shrink a large image.")
 
 
 if __name__ == "__main__":

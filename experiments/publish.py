@@ -141,13 +141,14 @@ def scored(network, dataset, split, progress=False):
     }
 
 
-def environment():
+def environment(packages=()):
     """Where and when a result was obtained: versions, Keras's backend, device, date. Those of the
-    process that writes it: a training that was resumed elsewhere began with others."""
+    process that writes it: a training that was resumed elsewhere began with others.
+    ``packages``: more of them than all results name."""
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
+            **{name: _version(name) for name in (*PACKAGES, *packages)},
         },
         "backend": keras.backend.backend(),
         "device": run_mode.device_name(),

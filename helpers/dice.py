@@ -16,7 +16,6 @@ Written in ``keras.ops``: runs on TensorFlow, JAX and PyTorch.
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from helpers import labels
@@ -57,20 +56,6 @@ def dice_coefficient(y_true, y_pred, classes, ignore=None):
         labels.one_hot(truth, classes), labels.one_hot(prediction, classes), kept
     )
     return ops.where((known & known_too)[:, None], _dice(shared, sum(each)), float("nan"))
-
-
-def dice_from_counts(shared, total):
-    """Dice from counted pixels; 1 where there were none.
-
-    Args:
-        shared: (...) numbers, |A and B|.
-        total: (...) numbers, |A| + |B|.
-
-    Returns:
-        (...) float64, 0..1.
-    """
-    shared, total = np.asarray(shared, np.float64), np.asarray(total, np.float64)
-    return np.where(total > 0, 2 * shared / np.where(total > 0, total, 1), 1.0)
 
 
 def soft_dice(y_true, logits, weights=None, ignore=None):

@@ -4,12 +4,11 @@ the counts."""
 from typing import NamedTuple
 
 import cv2
-import keras
 import numpy as np
 
 from helpers import boundaries
 from helpers.classes import VOID
-from helpers.dice import dice_from_counts
+from helpers.counts import dice_from_counts, iou_from_counts
 
 CONFIDENCE_BINS = 20
 
@@ -52,6 +51,8 @@ def measure(model, batches, labelling, *, threshold=0.5, images=None):
         ValueError: the model's output does not fit the labelling, or is not finite; nothing to
             count; masks with other ids.
     """
+    import keras  # here, because what only predicts a photo need not load it
+
     bar = keras.utils.Progbar(images, verbose=0 if images is None else 1)
     parts = []
     for batch in batches:
@@ -256,11 +257,6 @@ def scores(matrix):
         "dice": dice,
     }
     return found if matrix.ndim > 2 else {name: value.tolist() for name, value in found.items()}
-
-
-def iou_from_counts(shared, total):
-    """As ``dice.dice_from_counts``: |A and B| / |A or B|."""
-    return np.where(total > 0, shared / np.where(total > 0, total - shared, 1), 1.0)
 
 
 def binary_matrices(matrices, rule):

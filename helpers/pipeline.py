@@ -18,6 +18,7 @@ import tensorflow as tf
 from helpers.augmentation import augment, check_batch
 from helpers.classes import VOID
 from helpers.datasets import count_examples, read_records
+from helpers.photos import sides
 
 
 def load_split(dataset, split, size):
@@ -340,20 +341,6 @@ def _fault_of(record, dataset):
     if not set(values) <= {*labelling.ids, labelling.void}:
         return f"the mask holds the values {values}, expected only {_named_values(labelling)}"
     return None
-
-
-def sides(size):
-    """(height, width) in pixels, of a size given as one number or as two.
-
-    Raises:
-        ValueError: not whole numbers of 1 or more.
-    """
-    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side >= 1 for side in pair):
-        raise ValueError(
-            f"size={size!r}: expected whole pixels, 1 or more, one number or (height, width)."
-        )
-    return pair
 
 
 def _random(key, shape):  # any int64

@@ -4,6 +4,7 @@ Examples:
 
     python -m helpers.prediction cat.jpg
     python -m helpers.prediction photos/*.jpg --out masks
+    python -m helpers.prediction photos/ --out masks --counts masks/counts.csv
     python -m helpers.prediction cat.jpg --weights binary_unet
     python -m helpers.prediction -- -a-name-that-begins-with-a-dash.jpg
 
@@ -17,135 +18,50 @@ Older ones are replaced, but not a file of that name that this command did not w
 be a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF of up to 200 million pixels; it is turned upright as
 its EXIF orientation says. One that fails does not stop the others: the failures are listed at the
 end, and the exit status is 1.
+
+Of a folder, all photos are taken, those of folders in it as well, which --out then has too. A run
+that was stopped resumes: what is there, complete and of the same photo and network, stays.
 """
 
 import argparse
 import contextlib
+import csv
 import glob
+import hashlib
 import io
 import os
 import re
 import sys
-import warnings
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import PIL.PngImagePlugin
-import tensorflow as tf
 
-from helpers import evaluation, files, pipeline, visualization, weights
+from helpers import evaluation, files, objects, overlays, photos, tiles, weights
+from helpers.photos import network_input, read_photo
 
-WEIGHTS = "mobilenetv2_unet_256"
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
-MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B")
-MAX_PIXELS = 200_000_000  # the largest photographs of telephones, 16,320 x 12,240, are below it
-MAX_SIDE = 65_535  # as in JPEG
-STRIP = 2**18  # pixels that are worked on at once
+WEIGHTS = "mobilenetv2_unet_256.onnx"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 OVERLAY_SIDE = 1600
 SOFTWARE = "helpers.prediction"  # written into each file: tells ours from a user's own
+ORIGIN = "Origin"  # of which photo and network a file is, likewise
+END = b"IEND\xaeB`\x82"  # of a PNG that is complete
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a file's name may hold them
-OTHER_KINDS = {  # by the first bytes, in small letters: what is often taken for a photo
-    b"<!doctype html": "a web page",
-    b"<html": "a web page",
-    b"<?xml": "an SVG or XML file",
-    b"<svg": "an SVG file",
-    b"%pdf": "a PDF file",
-}
+PROGRESS = 10  # seconds between two lines that say how far a folder is, where they stay
+COLUMNS = ("count", "mean_area", "median_area", "smallest", "largest")
 
 
-def read_photo(path):
-    """A photograph as a viewer shows it.
+class Job(NamedTuple):
+    """A photo to predict; the folder to write to, None for the photo's own; and whether it is left
+    out where that was done before."""
 
-    - JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF: the content decides, not the file's name.
-    - Turned upright as its EXIF orientation says; without one, or with one that cannot be read, it
-      is taken as it is.
-    - The first picture of several: frames of an animation, pages.
-    - Transparent pixels are laid on white: if alpha was dropped, colours would come up that nobody
-      has seen.
-    - Of 16 bits a channel the upper 8 are kept. Grey, palette and CMYK (in a JPEG inverted, as
-      Adobe writes it) become RGB, without regard to colour profiles, as in training.
-    - At most ``MAX_PIXELS`` pixels and ``MAX_SIDE`` on a side; what is larger is refused before it
-      is decoded. Memory: at most 8 bytes a pixel, and what the decoder takes for itself (nothing
-      that counts, but 3 to 6 bytes a pixel for a progressive JPEG and 8 for WebP).
-
-    Args:
-        path: of the file.
-
-    Returns:
-        (H, W, 3) uint8 RGB, 0..255.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a folder, an empty, damaged or cut file, no picture, too many pixels, or pixels
-            whose black and white are unknown (32 bits, 12 bits, LAB). Names the file and what to
-            do.
-    """
-    path = Path(path)
-    _check_file(path)
-    with _opened(path) as image:
-        width, height = image.size
-        if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
-            raise ValueError(
-                f"{path} is {width} x {height} pixels: expected at most "
-                f"{MAX_PIXELS / 1e6:.0f} million, and {MAX_SIDE:,} on a side. Make it smaller."
-            )
-        try:
-            image.load()
-        except MemoryError:
-            raise
-        except Exception as error:  # the decoders' own: of many kinds
-            raise ValueError(
-                f"{path} is damaged or cut off ({type(error).__name__}: {error}): copy or "
-                f"download it again."
-            ) from error
-        if image.mode not in MODES or not _is_full_range(image):
-            raise ValueError(
-                f"{path} has pixels whose black and white are unknown (mode {image.mode}): "
-                f"expected grey, RGB, palette or CMYK of 8 or 16 bits. Save it as PNG with 8 bits."
-            )
-        with contextlib.suppress(Exception):  # what is left of EXIF that cannot be read
-            PIL.ImageOps.exif_transpose(image, in_place=True)
-        photo = np.empty((image.height, image.width, 3), np.uint8)
-        for rows in _strips(*photo.shape[:2]):
-            photo[rows] = _rgb(image.crop((0, rows.start, image.width, rows.stop)))
-    return photo
-
-
-def network_input(photo, size):
-    """A photograph as the network sees it: as ``pipeline.decode`` resizes it, in bounded memory.
-
-    A JPEG differs from ``pipeline.decode`` by a few levels of 255 for another reason: Pillow
-    decodes it with an exact inverse DCT, TensorFlow with a fast one. Of 200 test photos 0.3 % of
-    the pixels get another class by it, and the mean IoU changes by 0.0001.
-
-    Args:
-        photo: (H, W, channels) uint8, such as from ``read_photo``.
-        size: int or (height, width), pixels.
-
-    Returns:
-        (height, width, channels) uint8, bilinear with antialiasing; the aspect ratio is ignored.
-
-    Raises:
-        ValueError: a photo of another shape or type, or a size that is no whole pixels.
-    """
-    photo, size = np.asarray(photo), pipeline.sides(size)
-    if photo.ndim != 3 or photo.dtype != np.uint8 or not photo.size:
-        raise ValueError(
-            f"The photo is {photo.dtype} of shape {photo.shape}: expected uint8, 0..255, of shape "
-            f"(H, W, 3), as read_photo gives it. Multiply floats of 0..1 by 255 and round them."
-        )
-    # First the height, then the width, which is how TensorFlow does both at once: the same
-    # numbers, but its float32 copy is of a few columns and not of the whole photo.
-    height, width = photo.shape[:2]
-    low = [
-        tf.image.resize(photo[:, columns], (size[0], columns.stop - columns.start), antialias=True)
-        for columns in _strips(width, height)
-    ]
-    small = tf.image.resize(tf.concat(low, axis=1), size, antialias=True)
-    return tf.cast(tf.round(small), tf.uint8).numpy()
+    path: Path
+    folder: Path | None
+    resumes: bool
 
 
 def predict_photo(network, photo):
@@ -154,7 +70,8 @@ def predict_photo(network, photo):
     The network's probabilities are resized bilinearly and then decided, as in
     ``evaluation.measure``, but strip by strip: beside the photo and the result it takes 8 bytes
     x classes x the network's input height x the photo's width (at 256 px and three classes, 61 MB
-    for 10,000 pixels).
+    for 10,000 pixels). A network that was trained on tiles sees the photo in tiles, see
+    ``tiles.predict``.
 
     Args:
         network: weights.Network.
@@ -166,6 +83,8 @@ def predict_photo(network, photo):
     Raises:
         ValueError: as ``network_input``; or the model's output does not fit its labelling.
     """
+    if network.overlap is not None:
+        return tiles.predict(network, photos.checked(photo), network.overlap)
     size = network.model.input_shape[1:3]
     images = network_input(photo, size)[None]
     probabilities = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
@@ -173,9 +92,27 @@ def predict_photo(network, photo):
     wide = cv2.resize(probabilities, (width, size[0]))  # (network's height, W, K)
     threshold = 0.5 if network.threshold is None else network.threshold
     ids = np.empty((height, width), np.uint8)
-    for rows in _strips(height, width):
+    for rows in photos.strips(height, width):
         ids[rows] = evaluation.decide(_resized_rows(wide, rows, height), threshold)
     return ids
+
+
+def in_tiles(network, size):
+    """The same network for photos in tiles of their own pixels.
+
+    Args:
+        network: weights.Network.
+        size: of the tiles, int; they overlap by a quarter. 0: no tiles, each photo is seen whole.
+
+    Returns:
+        weights.Network.
+
+    Raises:
+        ValueError: the network cannot take tiles of that size.
+    """
+    if size == 0:
+        return network._replace(overlap=None)
+    return weights.at_size(network, size)._replace(overlap=size // 8 * 2)
 
 
 def predict_file(network, path, folder=None):
@@ -206,12 +143,12 @@ def predict_file(network, path, folder=None):
                 f"write to another folder with --out."
             )
     photo, labelling = read_photo(path), network.labelling
-    ids = predict_photo(network, photo)
+    origin, ids = _origin(network, path), predict_photo(network, photo)
     mask = PIL.Image.fromarray(ids)
     mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
-    overlay = visualization.overlay(*_reduced(photo, ids), labelling)
+    overlay = overlays.overlay(*_reduced(photo, ids), labelling)
     pictures = (mask, PIL.Image.fromarray(overlay))
-    files.write_all({target: _png(picture) for target, picture in zip(targets, pictures)})
+    files.write_all({target: _png(picture, origin) for target, picture in zip(targets, pictures)})
     return ids
 
 
@@ -230,16 +167,22 @@ def main():
     try:
         if options.out:
             files.check_writable(options.out / "any_mask.png")
+        if options.counts:
+            _check_counts(options.counts)
         network = weights.open_network(options.weights)
-        photos = _photos(options.photos)
-        failures = _predict_all(network, photos, options.out)
-    except (OSError, ValueError) as error:
+        if options.tile is not None:
+            network = in_tiles(network, options.tile)
+        jobs = _jobs(options.photos, options.out)
+        failures, rows = _predict_all(network, jobs, options.counts is not None)
+        if options.counts:
+            files.write(options.counts, _table(rows))
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(_line(_text(error)))
     except KeyboardInterrupt:
         _say("Stopped. The files that are there are complete.", sys.stderr)
         sys.exit(130)
-    if failures and len(photos) > 1:
-        for line in (f"{len(failures)} of {len(photos)} photos failed:", *failures):
+    if failures and len(jobs) > 1:
+        for line in (f"{len(failures)} of {len(jobs)} photos failed:", *failures):
             _say(line, sys.stderr)
     sys.exit(1 if failures else 0)
 
@@ -250,25 +193,69 @@ def _parser():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("photos", nargs="+", help="files, or patterns such as photos/*.jpg")
+    parser.add_argument(
+        "photos", nargs="+", help="files, folders, or patterns such as photos/*.jpg"
+    )
     parser.add_argument(
         "--weights",
         default=WEIGHTS,
-        help="trained network: a name from experiments/weights, or a .safetensors or .keras file "
-        "(default: %(default)s)",
+        help="trained network: a name from experiments/weights, or an .onnx, .tflite, "
+        ".safetensors or .keras file; the first two do without TensorFlow (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="folder to write to (default: the photo's own)")
+    parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="SIZE",
+        help="see photos in tiles of so many of their own pixels a side, 0: see them whole "
+        "(default: as the network was trained)",
+    )
+    parser.add_argument(
+        "--counts",
+        type=Path,
+        metavar="FILE.csv",
+        help="also write how many separate objects of each class a photo has, and how large",
+    )
     return parser
 
 
-def _photos(given):
-    """The files that are meant, each once. Earlier results, which a pattern finds as well, are
-    left out where there is anything else."""
-    paths = {os.path.abspath(path): path for each in given for path in _expanded(each)}
-    photos = [path for path in paths.values() if not _is_ours(path)]
-    if photos and len(photos) < len(paths):
-        _say(f"Left out: {len(paths) - len(photos)} files made by {SOFTWARE}.", sys.stdout)
-    return photos or list(paths.values())
+def _jobs(given, out):
+    """A Job for each file that is meant, each once. Earlier results, which a pattern or a folder
+    holds as well, are left out where there is anything else."""
+    found = {}
+    for each in given:
+        if os.path.isdir(each):
+            jobs = [
+                Job(path, None if out is None else out / path.parent.relative_to(each), True)
+                for path in find_photos(each)
+            ]
+        else:
+            jobs = [Job(path, out, False) for path in _expanded(each)]
+        for job in jobs:
+            found.setdefault(os.path.abspath(job.path), job)
+    jobs = [job for job in found.values() if not _is_ours(job.path)]
+    if jobs and len(jobs) < len(found):
+        _say(f"Left out: {len(found) - len(jobs)} files made by {SOFTWARE}.", sys.stdout)
+    return jobs or list(found.values())
+
+
+def find_photos(folder):
+    """The photos in a folder and in the folders in it, by their names' ends; hidden ones are
+    nobody's photos.
+
+    Raises:
+        ValueError: there are none.
+    """
+    found = [
+        path
+        for path in sorted(Path(folder).rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not found:
+        raise ValueError(f"{folder} has no photos in it: expected {', '.join(SUFFIXES)}.")
+    return found
 
 
 def _expanded(given):
@@ -282,33 +269,67 @@ def _expanded(given):
     return [Path(given)]
 
 
-def _predict_all(network, photos, folder):
-    """Predicts each photo and says what came of it; what went wrong, a line each."""
-    failures, made_from = [], {}
-    for path in photos:
+def _predict_all(network, jobs, counting):
+    """Predicts each photo and says what came of it. What went wrong, a line each; and, if they are
+    to be counted, what ``_counted`` found, a row each."""
+    failures, rows, made_from, done_before = [], [], {}, 0
+    folders = any(job.resumes for job in jobs)
+    for job in _with_progress(jobs) if folders else jobs:
         try:
-            _say(_predicted(network, path, folder, made_from), sys.stdout)
+            ids, line = _predicted(network, job, made_from)
+            done_before += line is None
+            if not folders:
+                _say(line, sys.stdout)
+            if counting:
+                ids = _stored(job) if ids is None else ids
+                rows += _counted(job.path, ids, network.labelling)
         except Exception as error:  # of any kind: the other photos are still to come
             text = _text(error)
-            failures.append(text if text.startswith(str(path)) else f"{path}: {text}")
-            _say(failures[-1], sys.stderr)
-    return failures
+            failures.append(text if text.startswith(str(job.path)) else f"{job.path}: {text}")
+            if not folders:
+                _say(failures[-1], sys.stderr)
+    if folders:
+        new = len(jobs) - done_before - len(failures)
+        words = f"{len(jobs)} photos: {new} predicted, {done_before} were done before"
+        _say(f"{words}, {len(failures)} failed.", sys.stdout)
+    return failures, rows
 
 
-def _predicted(network, path, folder, made_from):
-    """Predicts one photo of several; a line that says what came of it.
+def _with_progress(jobs):
+    """Yields the jobs and says how far it is: on a terminal in a line that changes, elsewhere now
+    and then."""
+    began = said = time.monotonic()
+    changes = sys.stderr.isatty()
+    for number, job in enumerate(jobs):
+        now = time.monotonic()
+        if number and (changes or now - said > PROGRESS):
+            left = (now - began) / number * (len(jobs) - number)
+            words = f"{number} of {len(jobs)} photos, {left / 60:.0f} min left"
+            _say(f"{words:<60}", sys.stderr, "\r" if changes else "\n")
+            said = now
+        yield job
+    if changes:
+        _say(" " * 60, sys.stderr, "\r")
+
+
+def _predicted(network, job, made_from):
+    """Predicts one photo of several: its class ids, and a line that says what came of it. None and
+    None where that was done before.
 
     Args:
         made_from: dict, which of this run's masks is of which photo: (device, inode) -> path. So
             two names that the disk takes for one are noticed, be it for case or for a link.
     """
-    mask, overlay = output_paths(path, folder)
+    path, (mask, overlay) = job.path, output_paths(job.path, job.folder)
     if os.path.exists(mask) and (other := made_from.get(_file_id(mask))):
         raise ValueError(
             f"{path}: {mask} has just been written for {other}. Give one of them another name, or "
             f"write to another folder with --out."
         )
-    ids = predict_file(network, path, folder)
+    if job.resumes and _is_done(network, path, (mask, overlay)):
+        made_from[_file_id(mask)] = path
+        return None, None
+    ids = predict_file(network, path, job.folder)
     made_from[_file_id(mask)] = path
     shares = [
         f"{name} {100 * share:.1f} %"
@@ -316,7 +337,53 @@ def _predicted(network, path, folder, made_from):
         if (share := np.mean(ids == number))
     ]
     size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
-    return f"{path}: {size}, {', '.join(shares)} -> {mask}, {overlay}"
+    return ids, f"{path}: {size}, {', '.join(shares)} -> {mask}, {overlay}"
+
+
+def _is_done(network, path, targets):
+    """Whether these files are complete and of this photo and network."""
+    origin = network.sha256 and _origin(network, path)
+    return all(
+        origin and _written(target, ORIGIN) == origin and _ends(target, END) for target in targets
+    )
+
+
+def _origin(network, path):
+    """What tells whether files would come out the same: the network's file, how it is used, and
+    the photo's size and date."""
+    state = os.stat(path)
+    used = (network.sha256, network.model.input_shape, network.overlap, network.threshold)
+    known = (*used, state.st_size, state.st_mtime_ns)
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def _stored(job):
+    """The class ids (H, W) uint8 in a mask that was written before."""
+    with photos.opened(output_paths(job.path, job.folder)[0]) as image:
+        return np.asarray(image)
+
+
+def _check_counts(path):
+    if path.suffix != ".csv":
+        raise ValueError(f"--counts {path}: expected a file that ends in .csv.")
+    files.check_writable(path)
+
+
+def _counted(path, ids, labelling):
+    """A row for each class: the photo, the class, its share of the pixels, and what
+    ``objects.summary`` says."""
+    found = objects.summary([objects.areas(ids, labelling)])
+    return [
+        [str(path), name, f"{np.mean(ids == number):.6f}"]
+        + [found[name].get(column, "") for column in COLUMNS]
+        for number, name in enumerate(labelling.names)
+    ]
+
+
+def _table(rows):
+    text = io.StringIO()
+    csv.writer(text).writerows([("photo", "class", "share", *COLUMNS), *rows])
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def _file_id(path):
@@ -325,94 +392,24 @@ def _file_id(path):
 
 
 def _text(error):
-    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+    # by its name: it is TensorFlow's, which need not be loaded
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "There is not enough memory. Close other programs, or make the photo smaller."
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+    return str(error) if isinstance(error, (ImportError, OSError, ValueError)) else repr(error)
 
 
 def _line(text):
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def _say(text, stream):
+def _say(text, stream, end="\n"):
     try:
-        print(_line(text), file=stream, flush=True)
+        print(_line(text), file=stream, flush=True, end=end)
     except OSError:  # nobody reads it any more: that ends no batch
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
-
-
-def _check_file(path):
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder: give the photos in it, such as {path / '*.jpg'}.")
-    if not os.path.isfile(path):  # not Path's, which fails where a name is too long
-        raise FileNotFoundError(f"{path}: there is no such file.")
-    with path.open("rb") as file:
-        start = file.read(512)
-    if not start:
-        raise ValueError(f"{path} is empty: copy or download it again.")
-    words = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    kinds = [kind for first, kind in OTHER_KINDS.items() if words.startswith(first)]
-    if start[4:8] == b"ftyp" and b"hei" in start[8:40]:  # a list of four letters each
-        kinds = ["a HEIC file"]
-    if kinds:
-        raise ValueError(f"{path} is {kinds[0]}, not a photo that can be read: {_remedy()}")
-
-
-def _remedy():
-    return f"expected {', '.join(FORMATS[:-1])} or {FORMATS[-1]}. Save it as JPEG or PNG."
-
-
-@contextlib.contextmanager
-def _opened(path):
-    """The file as a Pillow image, its size known and its pixels not yet decoded."""
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    PIL.Image.MAX_IMAGE_PIXELS = None  # we have our own: Pillow's is below what telephones take
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata
-            # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory,
-            # and scrambles one that is stored on its side.
-            with path.open("rb") as file:
-                try:
-                    image = PIL.Image.open(file, formats=FORMATS)
-                except Exception as error:  # the decoders' own: of many kinds
-                    raise ValueError(
-                        f"{path} is not a photo that can be read, or is damaged at its beginning: "
-                        f"{_remedy()}"
-                    ) from error
-                yield image
-    finally:
-        PIL.Image.MAX_IMAGE_PIXELS = limit
-
-
-def _is_full_range(image):
-    """False for grey of 12 bits or with white as 0, which Pillow gives as grey of 16 bits."""
-    if image.format != "TIFF" or not image.mode.startswith("I;16"):
-        return True
-    bits, white_is_zero = image.tag_v2.get(258), image.tag_v2.get(262) == 0
-    return bits == (16,) and not white_is_zero
-
-
-def _rgb(image):
-    """A piece of a Pillow image as (H, W, 3) or (H, W, 1) uint8."""
-    if image.mode.startswith("I;16"):  # Pillow's own conversion would clip at 255
-        values = np.asarray(image)
-        grey = (values >> 8).astype(np.uint8)
-        grey[values == image.info.get("transparency", -1)] = 255
-        return grey[..., None]
-    if image.has_transparency_data:
-        white = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(white, image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
-
-
-def _strips(length, width):
-    """Slices of a length, each as many as make a strip of ``STRIP`` pixels, or one."""
-    step = max(1, STRIP // width)
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _resized_rows(values, rows, height):
@@ -437,16 +434,28 @@ def _reduced(photo, ids):
 
 
 def _is_ours(path):
+    return _written(path, "Software") == SOFTWARE
+
+
+def _written(path, name):
+    """What a picture's file says under that name; None where it says nothing or is none."""
     try:
-        with _opened(path) as image:
-            return image.info.get("Software") == SOFTWARE
+        with photos.opened(Path(path)) as image:
+            return image.info.get(name)
     except (OSError, ValueError):
-        return False
+        return None
 
 
-def _png(image):
+def _ends(path, content):
+    with open(path, "rb") as file:
+        file.seek(-len(content), os.SEEK_END)
+        return file.read() == content
+
+
+def _png(image, origin):
     text = PIL.PngImagePlugin.PngInfo()
     text.add_text("Software", SOFTWARE)
+    text.add_text(ORIGIN, origin)
     png = io.BytesIO()
     image.save(png, "PNG", pnginfo=text)
     return png.getvalue()

@@ -7,15 +7,12 @@ no seams, and where the overlap is twice as wide as what the network sees about 
 is that of the whole image at once.
 """
 
-import dataclasses
 import itertools
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from helpers import datasets, evaluation, pipeline
-from helpers.datasets.folder import images
+from helpers import evaluation, photos
 
 BATCH = 4  # tiles that are predicted at once
 
@@ -43,7 +40,7 @@ def grid(image_size, size, overlap):
     Raises:
         ValueError: an overlap that is odd, below 0 or not smaller than the tiles.
     """
-    size = pipeline.sides(size)
+    size = photos.sides(size)
     if overlap % 2 or not 0 <= overlap < min(size):
         raise ValueError(f"overlap={overlap}: expected an even number, 0 to below {min(size)}.")
     axes = [_along(*both, overlap) for both in zip(image_size, size)]
@@ -61,7 +58,7 @@ def frame(image_size, size):
     Returns:
         list of one Tile.
     """
-    size = pipeline.sides(size)
+    size = photos.sides(size)
     scale = max(own / side for own, side in zip(image_size, size))
     window = [max(own, round(scale * side)) for own, side in zip(image_size, size)]
     return [Tile(tuple(map(slice, (0, 0), window)), tuple(map(slice, (0, 0), image_size)))]
@@ -98,48 +95,8 @@ def predict(network, photo, overlap):
         pieces = np.stack([cut(photo, tile) for tile in batch])
         chances = evaluation.predict_probabilities(network.model, pieces, network.labelling)
         for tile, found in zip(batch, evaluation.decide(chances, threshold)):
-            ids[tile.core] = found[_inside(tile)]
+            ids[tile.core] = found[inside(tile)]
     return ids
-
-
-def tiled(dataset, find_tiles):
-    """A data set whose examples are the tiles of another one's. In training, all of a tile that
-    lies in the image counts; in validation and test, only its core does, so that each pixel of an
-    image counts once.
-
-    Args:
-        dataset: datasets.Dataset.
-        find_tiles: function of an image's (height, width) that returns its Tiles, such as ``grid``
-            or ``frame`` with all else given.
-
-    Returns:
-        datasets.Dataset: named as the images are, with ``@`` and the tile's place behind.
-    """
-    labelling = dataset.labelling
-    if labelling.void is None:
-        unused = next(value for value in range(255, -1, -1) if value not in labelling.ids)
-        labelling = dataclasses.replace(labelling, void=unused)
-
-    def generate(split):
-        for record in datasets.read_records(dataset, split).as_numpy_iterator():
-            image = pipeline.decode_image(record["image"], dataset.channels).numpy()
-            mask = tf.io.decode_png(record["segmentation_mask"], channels=1).numpy()[..., 0]
-            for tile in find_tiles(mask.shape):
-                yield _example(record, image, mask, tile, split, labelling.void) | {
-                    key: record[key] for key, _ in dataset.groups.values()
-                }
-
-    def read(split):
-        signature = dict.fromkeys(("image", "segmentation_mask", "file_name"), tf.string)
-        signature |= {key: tf.int64 for key, _ in dataset.groups.values()}
-        shapes = {name: tf.TensorSpec((), kind) for name, kind in signature.items()}
-        return tf.data.Dataset.from_generator(lambda: generate(split), output_signature=shapes)
-
-    sizes = {split: _count(dataset, split, find_tiles) for split in datasets.SPLITS}
-    name = f"tiles of {dataset.name}"
-    return dataclasses.replace(
-        dataset, name=name, labelling=labelling, read=read, sizes=sizes, parts={}
-    )
 
 
 def by_image(counts):
@@ -147,7 +104,7 @@ def by_image(counts):
     not independent of each other.
 
     Args:
-        counts: evaluation.Counts of a ``tiled`` data set.
+        counts: evaluation.Counts of a data set from ``datasets.tiled``.
 
     Returns:
         evaluation.Counts.
@@ -171,31 +128,8 @@ def _along(length, size, overlap):
     return list(zip((slice(start, start + size) for start in starts), cores))
 
 
-def _inside(tile):
-    """The core as slices of the tile."""
+def inside(tile):
+    """A tile's core as slices of the tile."""
     return tuple(
         slice(c.start - w.start, c.stop - w.start) for w, c in zip(tile.window, tile.core)
     )
-
-
-def _example(record, image, mask, tile, split, void):
-    piece = cut(mask, tile, void)
-    if split != "train":
-        core = np.full_like(piece, void)
-        core[_inside(tile)] = piece[_inside(tile)]
-        piece = core
-    place = ",".join(str(window.start) for window in tile.window)
-    return {
-        "image": images.png(cut(image, tile)),
-        "segmentation_mask": images.png(piece),
-        "file_name": record["file_name"] + f"@{place}".encode(),
-    }
-
-
-def _count(dataset, split, find_tiles):
-    count = 0
-    for record in datasets.read_records(dataset, split).as_numpy_iterator():
-        header = record["segmentation_mask"][16:24]  # of a PNG: width and height
-        width, height = np.frombuffer(header, ">u4").tolist()
-        count += len(find_tiles((height, width)))
-    return count

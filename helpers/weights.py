@@ -1,7 +1,8 @@
 """Trained weights as files: small, loaded by name, checked by their hash.
 
 A file is in the safetensors format: numbers and names, no code. It says itself which network of
-``helpers.models`` it is for, and of which labelling.
+``helpers.models`` it is for, and of which labelling. Keras is loaded once it is needed: exported
+networks, see ``helpers.exported``, do without.
 """
 
 import functools
@@ -12,18 +13,17 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from helpers import files, models
+from helpers import exported, files, photos
 from helpers.classes import PETS, Labelling
 
 ROOT = Path(__file__).parents[1] / "experiments"
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
-BUILDERS = {"unet": models.unet, "mobilenetv2_unet": models.mobilenetv2_unet}
+BUILDERS = ("unet", "mobilenetv2_unet")  # functions of helpers.models
 SCALE = "/scale"
 
 
@@ -36,14 +36,19 @@ class Network(NamedTuple):
       None otherwise.
     - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
       and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
-      .keras file.
+      .keras file and of an exported one.
+    - ``overlap``: of the tiles that it was trained on, see ``tiles.grid``; None where it sees
+      images whole.
+    - ``sha256``: of the file that it was read from; None of one that was just trained.
     """
 
-    model: keras.Model
+    model: object
     labelling: Labelling
     threshold: float | None = None
     builder: str | None = None
     arguments: dict | None = None
+    overlap: int | None = None
+    sha256: str | None = None
 
 
 def save(network, path, bits=16):
@@ -79,6 +84,7 @@ def save(network, path, bits=16):
         "arguments": {"input_size": list(network.model.input_shape[1:3]), **network.arguments},
         "threshold": network.threshold,
         "labelling": network.labelling.to_json(),
+        "overlap": network.overlap,
     }
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
     files.write(path, content)
@@ -116,7 +122,7 @@ def load(path, sha256=None):
         build = _builder(config["network"], config["arguments"])
         # files from before a labelling was a value are of pets
         labelling = Labelling.from_json(config.get("labelling") or PETS.to_json())
-        threshold = config["threshold"]
+        threshold, overlap = config["threshold"], config.get("overlap")
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
@@ -127,12 +133,42 @@ def load(path, sha256=None):
         raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     _assign(model, tensors, path)
     arguments = {name: v for name, v in config["arguments"].items() if name != "input_size"}
-    return Network(model, labelling, threshold, config["network"], arguments)
+    return Network(model, labelling, threshold, config["network"], arguments, overlap, found)
+
+
+def at_size(network, size):
+    """The same network for images of another size.
+
+    Args:
+        network: Network.
+        size: int or (height, width), pixels.
+
+    Returns:
+        Network.
+
+    Raises:
+        ValueError: it cannot take that size.
+    """
+    size = photos.sides(size)
+    if size == tuple(network.model.input_shape[1:3]):
+        return network
+    if isinstance(network.model, exported.Model):
+        return network._replace(model=network.model.at_size(size))
+    if network.builder is None:
+        height, width = network.model.input_shape[1:3]
+        raise ValueError(f"This checkpoint takes images of {height} x {width} pixels alone.")
+    model = _builder(network.builder, {**network.arguments, "input_size": size})()
+    model.set_weights(network.model.get_weights())
+    return network._replace(model=model)
 
 
 def _builder(name, arguments):
     """A function that builds a file's network; TypeError if that has no such arguments."""
-    build = BUILDERS[name]
+    from helpers import models
+
+    if name not in BUILDERS:
+        raise ValueError(f"it names the network {name!r}")
+    build = getattr(models, name)
     signature = inspect.signature(build)
     signature.bind(**arguments)
     if "weights" in arguments:
@@ -179,10 +215,11 @@ def published(name):
 
 def open_network(source, labelling=PETS):
     """A trained network, read without running code: published weights by their hash, numbers
-    alone from a .safetensors file, a checkpoint in Keras's safe mode.
+    alone from a .safetensors file, a checkpoint in Keras's safe mode, an exported network.
 
     Args:
-        source: the name of published weights, or a .safetensors or .keras file.
+        source: the name of published weights, or a .safetensors, .keras, .onnx or .tflite file; of
+            these the name alone where the file is in ``experiments/weights``.
         labelling: of a .keras file, which does not say.
 
     Returns:
@@ -191,16 +228,23 @@ def open_network(source, labelling=PETS):
     Raises:
         FileNotFoundError, ValueError: there is none, or it is not what its name says, or it holds
             code, or is for other classes.
+        ImportError: what runs an exported network is not installed.
     """
     path = Path(source)
     if not path.suffix:
         return published(source)
+    if path.suffix in exported.KINDS:
+        beside = FOLDER / path.name
+        path = beside if path.parent == Path() and not path.exists() and beside.exists() else path
+        model, labelling, known = exported.load(path)
+        return Network(model, labelling, **known)
     if path.suffix == SUFFIX:
         return load(path)
     if path.suffix != ".keras":  # .h5, .pkl, .pt: not even opened
         raise ValueError(
             f"{path} is a {path.suffix} file, which may hold code: expected a {SUFFIX} file of "
-            f"helpers.weights, a .keras checkpoint, or the name of published weights."
+            f"helpers.weights, a .keras checkpoint, an exported .onnx or .tflite file, or the "
+            f"name of published weights."
         )
     model = _checkpoint(path)
     classes = model.output_shape[-1]
@@ -209,10 +253,14 @@ def open_network(source, labelling=PETS):
             f"{path} has {classes} classes: expected {len(labelling)} "
             f"({', '.join(labelling.names)}), or one logit."
         )
-    return Network(model, labelling, 0.5 if classes == 1 else None)
+    threshold = 0.5 if classes == 1 else None
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Network(model, labelling, threshold, sha256=sha256)
 
 
 def _checkpoint(path):
+    import keras
+
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     if not zipfile.is_zipfile(path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import binary_unet, mobilenetv2_unet
-from helpers import datasets, evaluation, models, weights
+from helpers import datasets, evaluation, models
 from helpers.classes import PETS
 from helpers.training import Run, Stage
 
@@ -25,7 +25,6 @@ def tiny(input_size, classes, weights=None):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     monkeypatch.setattr(models, "mobilenetv2_unet", tiny)
-    monkeypatch.setitem(weights.BUILDERS, "mobilenetv2_unet", tiny)
     monkeypatch.setattr(mobilenetv2_unet, "build", functools.partial(tiny, classes=3))
     monkeypatch.setattr(mobilenetv2_unet, "RUN", Run(tmp_path / "three", verbose=0))
     for name, value in {

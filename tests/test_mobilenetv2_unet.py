@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import mobilenetv2_unet
-from helpers import models, weights
+from helpers import models
 from helpers.training import Run, Stage
 
 
@@ -29,7 +29,6 @@ def tiny(input_size, classes, decoder, weights=None):
 def test_the_larger_size_continues_from_the_smaller(command, fits, monkeypatch, tmp_path):
     for target in (mobilenetv2_unet, models):
         monkeypatch.setattr(target, "mobilenetv2_unet", tiny)
-    monkeypatch.setitem(weights.BUILDERS, "mobilenetv2_unet", tiny)
     at_16 = (Stage(16, 1, 18, 1e-3, train_encoder=False), Stage(16, 1, 18, 1e-4))
     stages = {128: at_16, 256: (*at_16, Stage(32, 1, 18, 1e-4))}
     monkeypatch.setattr(mobilenetv2_unet, "STAGES", stages)

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from experiments import outcome, own_images, recipe
-from helpers import prediction, weights
+from helpers import prediction, tiles, weights
 from helpers.classes import VOID, Labelling
 from helpers.datasets import synthetic_cells
 
@@ -96,6 +96,12 @@ def test_with_tiles_images_are_scored_at_their_own_size(cells, tmp_path, untrain
     assert matrix.sum() == np.prod(synthetic_cells.SIZE) and report["images"] == 1
     assert "in tiles" in capsys.readouterr().out
     assert len(report["worst_images"]) == 1  # of the image, not of its tiles
+    network = weights.load(tmp_path / "weights.safetensors")
+    photo = prediction.read_photo(cells / "images/cells_000.jpg")
+    assert network.overlap == 16
+    assert np.array_equal(
+        prediction.predict_photo(network, photo), tiles.predict(network, photo, 16)
+    )
 
 
 def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):

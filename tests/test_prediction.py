@@ -1,10 +1,9 @@
-"""Photographs of any kind: a right result or one clear error, and masks that fit the photo."""
+"""Masks that fit the photo, and a command that never leaves half of them."""
 
 import contextlib
 import io
 import os
 import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +13,26 @@ import cv2
 import keras
 import numpy as np
 import PIL.Image
-import PIL.ImageFile
 import pytest
 import tensorflow as tf
 from PIL.Image import Transpose
 
-from helpers import evaluation, models, pipeline, prediction, visualization, weights
+from helpers import (
+    evaluation,
+    exported,
+    models,
+    overlays,
+    photos,
+    pipeline,
+    prediction,
+    tiles,
+    weights,
+)
 from helpers.classes import PETS, Labelling
 from helpers.datasets import read_records
+from tests.test_photos import CLASSES, COLOUR, PALETTE, PICTURE, exif, refuse, saved
 
 REPOSITORY = Path(__file__).parents[1]
-RED, GREEN, BLUE, MOSS = (220, 40, 30), (40, 170, 60), (30, 60, 200), (20, 120, 30)
 RNG = np.random.default_rng(0)
 
 
@@ -50,196 +58,6 @@ def labelling(count):
 BY_COLOUR = weights.Network(Mixture(np.eye(3)), PETS)
 TWELVE = weights.Network(Mixture(RNG.normal(size=(3, 12)), size=(24, 40)), labelling(12))
 
-# Photos in files
-
-
-def quadrants(*four):
-    """(32, 48, ...) uint8: top left, top right, bottom left, bottom right."""
-    rows, columns = np.mgrid[:32, :48]
-    return np.array(four, np.uint8)[2 * (rows >= 16) + (columns >= 24)]
-
-
-def saved(image, form, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def frames(form, **options):
-    """The picture, and a second one that is not to be seen."""
-    more = [PIL.Image.new("RGB", (48, 32))]
-    return saved(COLOUR, form, save_all=True, append_images=more, **options)
-
-
-def exif(orientation):
-    tags = PIL.Image.Exif()
-    tags[0x0112] = orientation
-    return tags
-
-
-def changed(content, old, new, pattern=None):
-    old, new = (struct.pack(pattern, *v) if pattern else v for v in (old, new))
-    assert content.count(old) == 1
-    return content.replace(old, new)
-
-
-def on_white(values):
-    alpha = HALF[..., None] / 255
-    return np.rint(values * alpha + 255 * (1 - alpha)).astype(np.uint8)
-
-
-PICTURE, CLASSES = quadrants(RED, GREEN, BLUE, MOSS), quadrants(0, 1, 2, 1)  # as BY_COLOUR says
-GREY, HALF = quadrants(30, 90, 160, 230), quadrants(255, 0, 128, 64)
-GREYS = np.repeat(GREY[..., None], 3, axis=-1)
-DEEP = GREY.astype(np.uint16) * 256 + 77  # 77: what is cut off
-BGR = PICTURE[..., ::-1].astype(np.uint16) * 256 + 77
-HOLE = quadrants(RED, (255, 255, 255), BLUE, MOSS)  # GREEN was made transparent
-COLOUR = PIL.Image.fromarray(PICTURE)
-PALETTE = COLOUR.quantize(16, dither=PIL.Image.Dither.NONE)
-CLEAR = PALETTE.copy()
-CLEAR.info["transparency"] = PALETTE.getpixel((40, 5))
-DEEP_TIFF = saved(PIL.Image.fromarray(DEEP), "TIFF")
-DAMAGED = {"exif": b"Exif\0\0nothing"}
-
-# How an upright picture of each kind is stored, and what it looks like.
-KINDS = {
-    "colour": (COLOUR, PICTURE),
-    "grey": (PIL.Image.fromarray(GREY), GREYS),
-    "1-bit": (PIL.Image.fromarray(GREY > 99), np.where(GREYS > 99, 255, 0)),
-    "16-bit": (PIL.Image.fromarray(DEEP), GREYS),
-    "palette": (PALETTE, PICTURE),
-    "clear": (CLEAR, HOLE),
-    "cmyk": (COLOUR.convert("CMYK"), PICTURE),
-    "ycbcr": (COLOUR.convert("YCbCr"), PICTURE),
-    "grey+alpha": (PIL.Image.fromarray(np.dstack([GREY, HALF])), on_white(GREYS)),
-    "colour+alpha": (PIL.Image.fromarray(np.dstack([PICTURE, HALF])), on_white(PICTURE)),
-}
-FORMS = {  # its options, and the kinds that it can hold
-    "JPEG": ({"quality": 95, "subsampling": 0}, "colour grey cmyk"),
-    "PNG": ({}, "colour grey 1-bit 16-bit palette clear grey+alpha colour+alpha"),
-    "WEBP": ({"lossless": True, "exact": True}, "colour colour+alpha"),
-    "TIFF": ({}, "colour grey 1-bit 16-bit palette cmyk ycbcr grey+alpha colour+alpha"),
-    "AVIF": ({"quality": 95, "subsampling": "4:4:4"}, "colour"),
-    "GIF": ({}, "palette clear"),
-    "BMP": ({}, "colour grey 1-bit palette"),
-}
-GOOD = {
-    f"{kind} {form}": (saved(KINDS[kind][0], form, **options), KINDS[kind][1])
-    for form, (options, kinds) in FORMS.items()
-    for kind in kinds.split()
-} | {
-    "progressive JPEG": (saved(COLOUR, "JPEG", progressive=True, **FORMS["JPEG"][0]), PICTURE),
-    "JPEG of several pictures": (frames("MPO", **FORMS["JPEG"][0]), PICTURE),
-    "JPEG, orientation 0": (saved(COLOUR, "JPEG", exif=exif(0), **FORMS["JPEG"][0]), PICTURE),
-    "damaged EXIF": (saved(COLOUR, "WEBP", **DAMAGED, **FORMS["WEBP"][0]), PICTURE),
-    "animated PNG": (frames("PNG"), PICTURE),
-    "animated WEBP": (frames("WEBP", lossless=True), PICTURE),
-    "TIFF of several pages": (frames("TIFF"), PICTURE),
-    "compressed TIFF": (saved(COLOUR, "TIFF", compression="tiff_lzw"), PICTURE),
-    "big-endian 16-bit TIFF": (saved(PIL.Image.fromarray(DEEP.astype(">u2")), "TIFF"), GREYS),
-    "a transparent colour": (saved(COLOUR, "PNG", transparency=GREEN), HOLE),
-    "a transparent 16-bit grey": (
-        saved(PIL.Image.fromarray(DEEP), "PNG", transparency=90 * 256 + 77),
-        np.where(GREYS == 90, 255, GREYS),
-    ),
-    "16-bit colour": (cv2.imencode(".png", BGR)[1].tobytes(), PICTURE),
-    "16-bit colour+alpha": (
-        cv2.imencode(".png", np.dstack([BGR, HALF * np.uint16(257)]))[1].tobytes(),
-        on_white(PICTURE),
-    ),
-    "one pixel": (saved(PIL.Image.new("RGB", (1, 1), RED), "PNG"), np.full((1, 1, 3), RED)),
-}
-BAD = {
-    "empty": (b"", "is empty: copy or download it again"),
-    "web page": (b"\n<!DOCTYPE html><html>Not found</html>", "is a web page, not a photo"),
-    "text": (b"a cat sits on a mat", "is not a photo that can be read"),
-    "pdf": (b"%PDF-1.7\n", "is a PDF file, not a photo"),
-    "svg": (b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "is an SVG or XML file"),
-    "heic": (b"\0\0\0\x18ftypmif1\0\0\0\0heic" + bytes(99), "a HEIC file, .* Save it as JPEG"),
-    # Pillow would hand it to Ghostscript, if it is there.
-    "postscript": (saved(COLOUR, "EPS"), "is not a photo that can be read"),
-    "header": (saved(COLOUR, "JPEG")[:20], "is not a photo .* at its beginning"),
-    "damaged": (
-        changed(saved(COLOUR, "BMP"), [54], [999], "<I"),
-        "is damaged or cut off .*: copy or download it again",
-    ),
-    "32-bit": (saved(PIL.Image.fromarray(GREY.astype(np.int32)), "TIFF"), r"unknown \(mode I\)"),
-    "float": (saved(PIL.Image.fromarray(GREY / np.float32(255)), "TIFF"), r"unknown \(mode F\)"),
-    "lab": (saved(PIL.Image.new("LAB", (8, 8)), "TIFF"), "white are unknown .* with 8 bits"),
-    "12-bit": (changed(DEEP_TIFF, (258, 3, 1, 16), (258, 3, 1, 12), "<HHII"), "are unknown"),
-    "white is 0": (changed(DEEP_TIFF, (262, 3, 1, 1), (262, 3, 1, 0), "<HHII"), "are unknown"),
-    "BMP bomb": (
-        changed(saved(COLOUR, "BMP"), (48, 32), (30_000, 30_000), "<ii"),
-        "is 30000 x 30000 pixels: expected at most 200 million, .* Make it smaller",
-    ),
-    "GIF bomb": (
-        changed(saved(PALETTE, "GIF"), b"GIF87a\x30\0\x20\0", b"GIF87a" + 4 * b"\xff"),
-        "is 65535 x 65535 pixels",
-    ),
-    "wide bomb": (saved(PIL.Image.new("L", (65_536, 3)), "PNG"), "and 65,535 on a side"),
-}
-
-
-def refuse(*args, **kwargs):
-    raise AssertionError("this must not be called")
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "photo.jpg"  # whatever it is: its content decides
-
-
-def is_near(photo, expected):
-    return photo.shape == expected.shape and np.abs(photo.astype(int) - expected).max() <= 6
-
-
-# Reading
-
-
-@pytest.mark.parametrize("name", GOOD)
-def test_a_photo_is_read_whole_or_not_at_all(path, name):
-    content, expected = GOOD[name]
-    path.write_bytes(content)
-    photo, errors = prediction.read_photo(path), 0
-    assert photo.dtype == np.uint8 and is_near(photo, expected)
-    for cut in np.linspace(1, len(content) - 1, 12).astype(int):
-        path.write_bytes(content[:cut])
-        try:  # without an error, only what comes behind the picture was cut off
-            assert np.array_equal(prediction.read_photo(path), photo), cut
-        except ValueError as error:
-            assert str(path) in str(error)
-            errors += 1
-    assert errors >= 3
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_photo_is_upright(path, form):
-    # What turns the upright picture into the stored one, by EXIF orientation.
-    turns = [None, Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM]
-    turns += [Transpose.TRANSPOSE, Transpose.ROTATE_90, Transpose.TRANSVERSE, Transpose.ROTATE_270]
-    options, kinds = FORMS[form]
-    for kind in kinds.split():
-        image, expected = KINDS[kind]
-        for orientation, turn in enumerate(turns, 1):
-            stored = image if turn is None else image.transpose(turn)
-            path.write_bytes(saved(stored, form, exif=exif(orientation), **options))
-            assert is_near(prediction.read_photo(path), expected), (kind, orientation)
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_what_is_no_photo_is_one_clear_error(path, name, monkeypatch):
-    content, message = BAD[name]
-    path.write_bytes(content)
-    if "bomb" in name:
-        monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", refuse)  # not even begun to decode
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    with pytest.raises(ValueError, match=message) as caught:
-        prediction.read_photo(path)
-    text = str(caught.value)
-    assert text.startswith(str(path)) and text.endswith(".") and "\n" not in text
-    assert PIL.Image.MAX_IMAGE_PIXELS == limit  # others use Pillow as well
-
-
 # Predicting
 
 
@@ -248,15 +66,11 @@ def test_what_is_no_photo_is_one_clear_error(path, name, monkeypatch):
     "shape", [(32, 32), (1, 1), (3, 10_000), (2, 40_000), (5_000, 2), (7, 9), (700, 901)]
 )
 def test_a_mask_is_that_of_a_plain_computation_at_full_size(shape, network, monkeypatch):
-    monkeypatch.setattr(prediction, "STRIP", 5_000)
+    monkeypatch.setattr(photos, "STRIP", 5_000)
     photo, size = RNG.integers(0, 256, (*shape, 3), np.uint8), network.model.input_shape[1:3]
-    png = saved(PIL.Image.fromarray(photo), "PNG")
-    blank = np.full(shape, network.labelling.ids[0], np.uint8)
-    record = {"image": png, "segmentation_mask": saved(PIL.Image.fromarray(blank), "PNG")}
-    image, _ = pipeline.decode({**record, "file_name": ""}, size, network.labelling)
-    assert np.array_equal(prediction.network_input(photo, size), image)
+    seen = photos.network_input(photo, size)
     ids = prediction.predict_photo(network, photo)
-    assert ids.dtype == np.uint8 and np.array_equal(ids, plain_mask(network, image, shape))
+    assert ids.dtype == np.uint8 and np.array_equal(ids, plain_mask(network, seen, shape))
 
 
 def plain_mask(network, image, shape):
@@ -272,7 +86,7 @@ def test_what_is_no_photo_array_is_refused(photo):
     with pytest.raises(ValueError, match=message):
         prediction.predict_photo(BY_COLOUR, photo)
     with pytest.raises(ValueError, match=message):
-        prediction.network_input(photo, 32)
+        prediction.predict_photo(BY_COLOUR._replace(overlap=8), photo)
 
 
 HUGE = """
@@ -331,7 +145,7 @@ def command(monkeypatch, tmp_path):
     return run
 
 
-def photos(*names, image=COLOUR):
+def write_photos(*names, image=COLOUR):
     for name in names:
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(saved(image, "PNG"))
@@ -342,7 +156,7 @@ def present():
 
 
 def test_mask_and_overlay_are_written_beside_the_photo(command):
-    photos("cat.photo.jpg")
+    write_photos("cat.photo.jpg")
     shares = "pet 25.0 %, background 50.0 %, border 25.0 %"
     files_written = "cat.photo_mask.png, cat.photo_overlay.png"
     line = f"cat.photo.jpg: 48 x 32 pixels, {shares} -> {files_written}"
@@ -353,7 +167,7 @@ def test_mask_and_overlay_are_written_beside_the_photo(command):
 
 
 def test_one_logit_has_two_classes_and_its_own_threshold(command):
-    photos("cat.jpg")
+    write_photos("cat.jpg")
     for threshold, shares in ((0.0, "pet 100.0 %"), (0.3, "pet 25.0 %, background 75.0 %")):
         _, (line,), _ = command("cat.jpg", "--out", "a/b", network=by_redness(threshold))
         assert f"{shares} -> a/b/cat_mask.png" in line
@@ -366,19 +180,19 @@ def test_a_weights_file_brings_its_own_classes_and_colours(command):
     saved_network = weights.Network(model, labelling(4), None, "unet", arguments)
     weights.save(saved_network, "own.safetensors")
     photo = RNG.integers(0, 256, (90, 70, 3), np.uint8)
-    photos("cat.png", image=PIL.Image.fromarray(photo))
+    write_photos("cat.png", image=PIL.Image.fromarray(photo))
     status, *_ = command("cat.png", "--weights", "own.safetensors", network=None)
     network = weights.load("own.safetensors")  # in float16
-    expected = plain_mask(network, prediction.network_input(photo, (64, 128)), (90, 70))
+    expected = plain_mask(network, photos.network_input(photo, (64, 128)), (90, 70))
     mask, overlay = (PIL.Image.open(f"cat_{name}.png") for name in ("mask", "overlay"))
     assert status == 0 and len(np.unique(expected)) > 1 and np.array_equal(mask, expected)
     colors = np.array(saved_network.labelling.colors)
     assert np.array_equal(mask.convert("RGB"), colors[expected])
-    assert np.array_equal(overlay, visualization.overlay(photo, expected, network.labelling))
+    assert np.array_equal(overlay, overlays.overlay(photo, expected, network.labelling))
 
 
 def test_a_failure_does_not_stop_the_others_and_is_listed_again(command, monkeypatch):
-    photos("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    write_photos("a.jpg", "b.jpg", "c.jpg", "d.jpg")
     Path("bad.jpg").write_bytes(b"<html>")
     errors = [MemoryError(), KeyError("x"), PermissionError(13, "Read-only")]
     predict = mock.Mock(side_effect=[*errors, CLASSES])
@@ -394,7 +208,7 @@ def test_a_failure_does_not_stop_the_others_and_is_listed_again(command, monkeyp
 
 @pytest.mark.parametrize("name", ["cat_mask.png", "cat_overlay.png"])
 def test_a_file_of_the_user_is_not_replaced(command, name):
-    photos("cat.jpg", name)
+    write_photos("cat.jpg", name)
     own = Path(name).read_bytes()
     status, _, (err,) = command("cat.jpg")
     assert status == 1 and f"{name} is there and was not written by" in err
@@ -402,9 +216,9 @@ def test_a_file_of_the_user_is_not_replaced(command, name):
 
 
 def test_its_own_files_are_replaced_and_not_taken_for_photos(command):
-    photos("cat.png")
+    write_photos("cat.png")
     assert command("cat.png")[0] == 0
-    photos("cat.png", image=COLOUR.transpose(Transpose.FLIP_TOP_BOTTOM))
+    write_photos("cat.png", image=COLOUR.transpose(Transpose.FLIP_TOP_BOTTOM))
     status, out, _ = command("*.png")
     assert status == 0 and out[0] == "Left out: 2 files made by helpers.prediction."
     assert np.array_equal(PIL.Image.open("cat_mask.png"), CLASSES[::-1]) and len(present()) == 3
@@ -414,8 +228,8 @@ def test_its_own_files_are_replaced_and_not_taken_for_photos(command):
 
 @pytest.mark.parametrize("second", ["cat.png", "same/cat.jpg"])
 def test_two_photos_do_not_write_the_same_files(command, second):
-    photos("cat.jpg")
-    photos("cat.png", image=PALETTE)
+    write_photos("cat.jpg")
+    write_photos("cat.png", image=PALETTE)
     Path("same").symlink_to(".")  # as on a disk that takes two names for one
     status, out, err = command("cat.jpg", Path("cat.jpg").absolute(), "./cat.jpg", second)
     assert status == 1 and len(out) == 1
@@ -431,9 +245,9 @@ NAMES += [os.fsdecode(b"\xff.jpg"), 226 * "n" + ".jpg"]
 def test_names_of_any_kind(command, encoding):
     for name in NAMES:
         with contextlib.suppress(OSError):  # not every file system takes them all
-            photos(name)
+            write_photos(name)
     given, too_long = sorted(present()), 246 * "n" + ".jpg"
-    photos(too_long)
+    write_photos(too_long)
     status, out, err = command("--out", "masks", "--", *given, too_long, encoding=encoding)
     assert len(out) == len(given) and not any("\x1b" in line for line in out)
     assert status == 1 and err[-1].startswith(too_long) and "give a shorter name" in err[-1]
@@ -447,13 +261,14 @@ PATTERNS = {
     "[x].jpg": ["[x].jpg"],
     "**/*.jpg": ["[x].jpg", "in [1]/a.jpg", "in [1]/b.jpg", "in [1]/deep/d.jpg", "x.jpg"],
     "*.gif": ["*.gif: there is no such file."],
-    "in [1]": ["in [1] is a folder: give the photos in it, such as in [1]/*.jpg."],
 }
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_that_the_shell_did_not_expand(command, pattern):
-    photos("in [1]/a.jpg", "in [1]/b.jpg", "in [1]/c.png", "in [1]/deep/d.jpg", "[x].jpg", "x.jpg")
+    write_photos(
+        "in [1]/a.jpg", "in [1]/b.jpg", "in [1]/c.png", "in [1]/deep/d.jpg", "[x].jpg", "x.jpg"
+    )
     _, out, err = command(pattern)
     assert [line.split(": 48 x")[0] for line in out] + err == PATTERNS[pattern]
 
@@ -462,7 +277,7 @@ def test_patterns_that_the_shell_did_not_expand(command, pattern):
     "error, complete", [(OSError(28, "Disk full"), {"a", "c"}), (KeyboardInterrupt(), {"a"})]
 )
 def test_both_files_of_a_photo_are_written_or_neither(command, monkeypatch, error, complete):
-    photos("a.jpg", "b.jpg", "c.jpg")
+    write_photos("a.jpg", "b.jpg", "c.jpg")
     replace = os.replace
     outcomes = iter([None, None, None, error, None, None])  # of two files a photo
 
@@ -480,10 +295,14 @@ def test_both_files_of_a_photo_are_written_or_neither(command, monkeypatch, erro
 
 
 def test_what_is_wrong_from_the_beginning_is_said_at_once(command, monkeypatch):
-    photos("cat.jpg")
+    write_photos("cat.jpg")
     status, _, (err,) = command("cat.jpg", "--weights", "resnet", network=None)
     assert status == 1 and "There are no weights named 'resnet': expected" in err
-    monkeypatch.setattr(weights, "load", refuse)
+    status, _, (err,) = command("cat.jpg", "--tile", 64, network=None)
+    assert status == 1 and "takes 256 x 256 pixels alone, not 64 x 64" in err
+    monkeypatch.setattr(exported, "load", refuse)
+    status, _, (err,) = command("cat.jpg", "--counts", "cat.jpg", network=None)
+    assert status == 1 and err.endswith("expected a file that ends in .csv.")
     status, _, (err,) = command("cat.jpg", "--out", "cat.jpg", network=None)
     assert status == 1 and err.startswith("cat.jpg")
 
@@ -498,22 +317,106 @@ def test_published_weights_predict_offline_what_the_pipeline_leads_to(
     for name, record in zip(names, records):
         Path(name).write_bytes(record["image"])
     assert command(*names, network=None)[0] == 0
-    network = weights.published(prediction.WEIGHTS)
+    network = weights.open_network(prediction.WEIGHTS)
+    source = weights.published(Path(prediction.WEIGHTS).stem)
     for name, record in zip(names, records):
         # TensorFlow's default for JPEG is a faster and less exact inverse DCT than Pillow's.
         exact = tf.io.decode_jpeg(record["image"], dct_method="INTEGER_ACCURATE")
-        assert np.array_equal(prediction.read_photo(name), exact)
-        seen = prediction.network_input(exact, 256)
+        assert np.array_equal(photos.read_photo(name), exact)
+        seen = photos.network_input(exact, 256)
         off = np.abs(seen.astype(int) - pipeline.decode(record, 256, PETS)[0].numpy())
         assert off.max() <= 8 and off.mean() < 1.5  # of 255
+        equal = evaluation.predict(network.model, seen[None]) == evaluation.predict(
+            source.model, seen[None]
+        )
+        assert equal.mean() >= 0.9995
         mask = np.asarray(PIL.Image.open(f"{Path(name).stem}_mask.png"))
         assert np.array_equal(mask, plain_mask(network, seen, mask.shape))
+
+
+FOLDER = ["in/a.jpg", "in/b.PNG", "in/deep/a.jpg"]
+IDENTIFIED = BY_COLOUR._replace(sha256="1")
+
+
+def test_a_folder_is_predicted_with_its_folders_and_resumes(command, monkeypatch):
+    write_photos("in/a.jpg", "in/notes.txt", "in/.hidden.jpg", "in/bad.jpg")
+    Path("in/deep").mkdir()
+    write_photos("in/b.PNG", "in/deep/a.jpg")
+    Path("in/bad.jpg").write_bytes(b"<html>")
+
+    def run(network=IDENTIFIED, done=0, failed=1):
+        status, out, err = command("in", "--out", "in/out", "--counts", "c.csv", network=network)
+        words = f"{3 + failed} photos: {3 - done} predicted, {done} were done before, "
+        assert out[-1] == words + f"{failed} failed." and status == bool(failed)
+        assert not failed or (err[-2] == "1 of 4 photos failed:" and "bad.jpg is a web" in err[-1])
+
+    run()
+    written = {f"in/out/{name}" for name in ("a", "b", "deep/a")}
+    assert {f"{name}_{kind}.png" for name in written for kind in ("mask", "overlay")} == {
+        name for name in present() if "/out/" in name
+    }
+    table = Path("c.csv").read_text()
+    assert table.splitlines()[1] == "in/a.jpg,pet,0.250000,1,384.0,384.0,384,384"
+    assert len(table.splitlines()) == 1 + 3 * 3
+    run(done=3)
+    assert Path("c.csv").read_text() == table
+    content = Path("in/out/a_overlay.png").read_bytes()
+    Path("in/out/a_overlay.png").write_bytes(content[:-5])
+    write_photos("in/b.PNG", image=PALETTE)
+    os.utime("in/b.PNG", (1, 1))
+    run(done=1)
+    assert Path("in/out/a_overlay.png").read_bytes() == content
+    run(network=IDENTIFIED._replace(sha256="2"))
+    Path("in/bad.jpg").unlink()
+    run(network=IDENTIFIED._replace(sha256="2"), done=3, failed=0)
+    Path("empty").mkdir()
+    status, _, (err,) = command("empty")
+    assert status == 1 and err.startswith("empty has no photos in it: expected .jpg")
+
+
+def test_a_network_that_was_trained_on_tiles_predicts_in_tiles(command):
+    photo = RNG.integers(0, 256, (90, 70, 3), np.uint8)
+    write_photos("cat.png", image=PIL.Image.fromarray(photo))
+    tiled = BY_COLOUR._replace(overlap=8)
+    ids = tiles.predict(BY_COLOUR, photo, 8)
+    whole = prediction.predict_photo(BY_COLOUR, photo)
+    assert np.array_equal(prediction.predict_photo(tiled, photo), ids)
+    assert np.array_equal(photo.argmax(axis=-1), ids) and not np.array_equal(ids, whole)
+    for network, options, expected in (
+        (tiled, (), ids),
+        (BY_COLOUR, (), whole),
+        (BY_COLOUR, ("--tile", 32), ids),
+        (tiled, ("--tile", 0), whole),
+    ):
+        assert command("cat.png", *options, network=network)[0] == 0
+        assert np.array_equal(PIL.Image.open("cat_mask.png"), expected), options
+
+
+LIGHT = """
+import sys
+from helpers import prediction
+
+sys.argv[1:] = sys.argv[1:]
+try:
+    prediction.main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print([name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules])
+"""
+
+
+def test_an_exported_network_predicts_without_tensorflow(tmp_path):
+    write_photos(tmp_path / "cat.jpg")
+    command = [sys.executable, "-c", LIGHT, tmp_path, "--counts", tmp_path / "counts.csv"]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert run.returncode == 0 and run.stdout.splitlines()[-1] == "[]", run.stderr
+    assert run.stderr == "" and len(list(tmp_path.glob("cat_*.png"))) == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes streams with a POSIX shell")
 def test_nobody_reads_and_nothing_comes_in(tmp_path):
     names = [tmp_path / name for name in ("a.jpg", "\u00e9.jpg", "c.jpg")]
-    photos(names[0], names[2])
+    write_photos(names[0], names[2])
     names[1].write_bytes(b"<html>")
     reader, writer = os.pipe()
     os.close(reader)

@@ -53,6 +53,8 @@ def test_another_number_would_be_noticed():
         if "rounds" in shown:  # a benchmark of speed
             shown, more = next(iter(shown["contestants"].values())), 1000
             name = next(iter(shown))
+        elif "exports" in shown:
+            shown = shown["exports"][0]
         elif "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
         elif "border" in shown:
@@ -93,6 +95,18 @@ def test_the_comparison_says_who_is_there_when():
     assert "| Ours | 3 | 40 s |" in text and "(experiments/results/race.png)" in text
     contestants["Ours"]["validation_mean_iou"] = [0.5, 0.6, 0.65]
     assert "Ours is there" not in readme.comparison(result)
+
+
+def test_exported_files_have_a_row_each():
+    entry = {"network": "unet", "format": "onnx", "quantize": None, "flexible": True}
+    entry |= {"bytes": 5_200_000, "equal_pixels": 0.99987, "mean_iou": 0.8, "keras_mean_iou": 0.81}
+    entry |= {"pass_ms": 20, "predict_ms": 200, "photos_per_s": 30, "keras_photos_per_s": 15}
+    entry |= {"cold_s": 0.5, "keras_cold_s": 5, "device": "a laptop", "data_source": "Pets"}
+    entry["versions"] = dict.fromkeys(readme.RUNTIMES, "1.0")
+    text = readme.exports({"exports": [entry, {**entry, "flexible": False}]})
+    row = "| unet | ONNX, float32, flexible | 5.2 MB | 99.987 % | **0.8000** (0.8100) | "
+    assert row + "**20 ms** (200 ms) | 30/s (15/s) | 0.5 s (5.0 s) |" in text
+    assert text.count("on a laptop; onnxruntime 1.0") == 1
 
 
 def test_without_its_markers_it_is_not_touched():

@@ -9,6 +9,7 @@ import pytest
 
 from helpers import datasets, evaluation, models, pipeline, run_mode, tiles, weights
 from helpers.classes import VOID, Labelling
+from helpers.datasets.tiled import tiled
 
 LABELLING = Labelling(("a", "b", "c"), ((0, 0, 0), (90, 90, 90), (200, 200, 200)))
 SIZE, OVERLAP = 64, 48  # half the overlap is more than the small network below sees about a pixel
@@ -79,7 +80,7 @@ def test_a_large_scene_takes_little_memory():
 
 def test_tiles_as_examples(synthetic_dataset):
     few = datasets.subset(synthetic_dataset, train=2, validation=1, test=2)
-    parts = tiles.tiled(few, lambda size: tiles.grid(size, SIZE, 16))
+    parts = tiled(few, lambda size: tiles.grid(size, SIZE, 16))
     for split in datasets.SPLITS:
         names, area = [], {}
         for batch in pipeline.labelled_batches(parts, split, SIZE, 8):
@@ -96,7 +97,7 @@ def test_tiles_as_examples(synthetic_dataset):
 
 def test_counts_of_tiles_add_up_to_those_of_images(synthetic_dataset, network):
     few = datasets.subset(synthetic_dataset, test=2)
-    parts = tiles.tiled(few, lambda size: tiles.grid(size, SIZE, OVERLAP))
+    parts = tiled(few, lambda size: tiles.grid(size, SIZE, OVERLAP))
     batches = pipeline.labelled_batches(parts, "test", SIZE, 8)
     counts = evaluation.measure(network.model, batches, parts.labelling)
     merged = tiles.by_image(counts)

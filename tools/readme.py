@@ -22,6 +22,8 @@ BEGIN, END = (
     "<!-- results: end -->",
 )
 PHOTO_NETWORK = "mobilenetv2_unet_256"
+FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
+RUNTIMES = ("onnxruntime", "ai-edge-litert", "tensorflow", "keras")
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
@@ -71,7 +73,7 @@ def cost_figure(results):
     """
     points = {}
     for result in results:
-        if "rounds" in result:
+        if "rounds" in result or "exports" in result:
             continue
         if "contestants" in result:
             *others, _ = result["contestants"].items()
@@ -235,6 +237,38 @@ def steps(result):
     return f"{_rows(lines)}\n\n{_benchmark_note(result)}"
 
 
+def exports(result):
+    """What ``experiments.export --record`` measured, as Markdown: one row a file.
+
+    Returns:
+        str.
+    """
+    head = ["Network", "Format", "File", "Pixels named as by Keras", "Mean IoU (Keras)"]
+    head += ["Network pass (`model.predict`)", "Many photos (Keras)", "One photo, cold (Keras)"]
+    lines, notes = [head, ["---"] * len(head)], []
+    for entry in result["exports"]:
+        kind = f"{FORMATS[entry['format']]}, {entry['quantize'] or 'float32'}"
+        lines.append(
+            [
+                entry["network"],
+                kind + ", flexible" * entry["flexible"],
+                f"{entry['bytes'] / 1e6:.1f} MB",
+                f"{100 * entry['equal_pixels']:.3f} %",
+                f"**{entry['mean_iou']:.4f}** ({entry['keras_mean_iou']:.4f})",
+                f"**{entry['pass_ms']:.0f} ms** ({entry['predict_ms']:.0f} ms)",
+                f"{entry['photos_per_s']:.0f}/s ({entry['keras_photos_per_s']:.0f}/s)",
+                f"{entry['cold_s']:.1f} s ({entry['keras_cold_s']:.1f} s)",
+            ]
+        )
+        versions = ", ".join(f"{name} {entry['versions'][name]}" for name in RUNTIMES)
+        notes.append(
+            f"`python -m experiments.export NETWORK --format FORMAT --record` on "
+            f"{entry['device']}; {versions}. {entry['data_source']}. Medians, measured in turns "
+            f"with Keras; many photos: from file to files in one run; cold: the whole command."
+        )
+    return "\n\n".join([_rows(lines), *dict.fromkeys(notes)])
+
+
 def filled(readme, results):
     """The README's text with its results replaced.
 
@@ -254,6 +288,7 @@ def filled(readme, results):
     own = [result for result in results if "folder" in result]
     others = [result for result in results if "contestants" not in result and result not in own]
     networks = [result for result in others if "iou" in result]
+    taken = [result for result in results if "exports" in result]
     writers = {"input_pipeline": pipelines, "training_step": steps}
     measured = [writers[result["command"].split(".")[-1]](result) for result in speeds]
     parts = [
@@ -267,6 +302,7 @@ def filled(readme, results):
         *map(comparison, races),
         "### Speed",
         *measured,
+        *(["### Without TensorFlow", *map(exports, taken)] if taken else []),
     ]
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 

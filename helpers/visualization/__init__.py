@@ -8,6 +8,7 @@ on a phone. A script that draws many figures closes them: ``plt.close``.
 """
 
 # ruff: noqa: F401 - imported for the package's users
+from helpers.overlays import color_mask, overlay
 from helpers.visualization.canvas import save_figure
 from helpers.visualization.charts import (
     plot_accuracy_and_time,
@@ -23,8 +24,6 @@ from helpers.visualization.charts import (
     plot_training_curves,
 )
 from helpers.visualization.pictures import (
-    color_mask,
-    overlay,
     plot_border_rules,
     plot_comparison,
     plot_feature_maps,

@@ -6,11 +6,11 @@ import textwrap
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from helpers import files
+from helpers.overlays import as_array
 
 DPI = 100
 FONT_SIZE = 13  # points
@@ -104,17 +104,6 @@ def save_figure(figure, path):
     with matplotlib.rc_context({"savefig.bbox": "standard"}):  # the pinned size, not a cropped one
         figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
     files.write(path, png.getvalue())
-
-
-def as_array(values, name):
-    """As an array, or a ValueError where it is ragged or empty."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # NumPy's own words for this are hard to read
-        raise ValueError(f"{name} differ in size among themselves: make them equal.") from error
-    if array.size == 0:
-        raise ValueError(f"{name} has shape {array.shape}, nothing to draw: pass at least one.")
-    return array
 
 
 def check_named(entries, name, content, most):

@@ -10,44 +10,22 @@ What the functions take (anything ``np.asarray`` does: arrays, lists, tensors), 
 - N: at most 16.
 """
 
-import cv2
 import numpy as np
 from matplotlib.patches import Patch
 
 from helpers.classes import VOID
-from helpers.dice import dice_from_counts
+from helpers.counts import dice_from_counts
+from helpers.overlays import (
+    VOID_COLOR,
+    check_images,
+    check_labels,
+    first_alone,
+    look_up,
+    overlay,
+)
 from helpers.visualization import canvas
 
 WRONG = ((176, 16, 48), "wrong")  # dark red on a lightened photo: grey shows it too
-VOID_COLOR = (225, 225, 225)
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-
-
-def color_mask(mask, labelling):
-    """One mask in the class colours: (H, W, 3) uint8 RGB."""
-    return _look_up(_check_labels(mask, "mask", labelling), labelling.colors, VOID_COLOR)
-
-
-def overlay(image, mask, labelling, alpha=0.4):
-    """One image tinted with the class colours, regions outlined in black and white.
-
-    In a labelling with border rules or of two classes, the first class is outlined; in any other,
-    every class is, with a thinner line. ``alpha`` is the strength of the tint, 0..1. Returns
-    (H, W, 3) uint8 RGB.
-    """
-    image = _check_images(image, "image", ndim=3)
-    labels = _check_labels(mask, "mask", labelling, image.shape[:2])
-    if not 0.0 <= alpha <= 1.0:
-        raise ValueError(f"alpha is {alpha}: give a number from 0 (photo only) to 1 (mask only).")
-    colors = _look_up(labels, labelling.colors, VOID_COLOR)
-    tinted = np.rint((1.0 - alpha) * image + alpha * colors).astype(np.uint8)
-    # A dark line beside a light one stands out on any photo, without colour.
-    alone = _first_alone(labelling)
-    regions = np.minimum(labels, 1) if alone else labels
-    width = max(1, round(max(labels.shape) / (160 if alone else 480)))
-    tinted[regions < cv2.dilate(regions, _CROSS, iterations=width)] = 0
-    tinted[regions > cv2.erode(regions, _CROSS, iterations=width)] = 255
-    return tinted
 
 
 @canvas.styled
@@ -70,11 +48,11 @@ def plot_predictions(
     counts neither for Dice nor as wrong. ``differences=False`` leaves the wrong pixels out.
     """
     images, masks, names = _check_batch(images, masks, labelling, names)
-    predictions = _check_labels(predictions, "predictions", labelling, masks.shape)
+    predictions = check_labels(predictions, "predictions", labelling, masks.shape)
     captions = []
     for truth, guess in zip(masks, predictions):
         dice = _dice(truth, guess, len(labelling))
-        first = f"{labelling.names[0]} Dice {dice[0]:.2f}\n" if _first_alone(labelling) else ""
+        first = f"{labelling.names[0]} Dice {dice[0]:.2f}\n" if first_alone(labelling) else ""
         captions.append(f"{first}mean Dice {dice.mean():.2f}")
     columns = [
         ("Input", images, names),
@@ -97,7 +75,7 @@ def plot_comparison(images, masks, predictions, *, labelling, source, names=None
     canvas.check_named(predictions, "predictions", "model name -> its predicted masks", most=3)
     columns = [("Input", images, names), ("Ground truth", masks)]
     for model, guesses in predictions.items():
-        guesses = _check_labels(guesses, f"predictions[{model!r}]", labelling, masks.shape)
+        guesses = check_labels(guesses, f"predictions[{model!r}]", labelling, masks.shape)
         dice = [_dice(*pair, len(labelling)).mean() for pair in zip(masks, guesses)]
         columns.append((model, guesses, [f"mean Dice {value:.2f}" for value in dice]))
     return _picture_grid(columns, labelling, source)
@@ -112,7 +90,7 @@ def plot_border_rules(images, masks, *, labelling, source, names=None):
     canvas.check_named(rules, "labelling.border_rules", "see Labelling", most=3)
     columns = [("Image", images, names), ("Mask", masks)]
     for name, rule in rules.items():
-        two = _look_up(masks, rule, VOID)
+        two = look_up(masks, rule, VOID)
         shares = (two == 0).sum(axis=(1, 2)) / np.maximum(1, (two != VOID).sum(axis=(1, 2)))
         captions = [f"{100 * share:.1f} % {labelling.names[0]}" for share in shares]
         heading = "Border ignored" if VOID in rule else f"Border as {name}"
@@ -134,7 +112,7 @@ def plot_probabilities(
     images, masks, names = _check_batch(images, masks, labelling, names)
     probabilities = canvas.check_shares(probabilities, "probabilities", masks.shape)
     predicted = np.where(probabilities > threshold, 0, 1).astype(np.uint8)
-    two = _look_up(masks, _border_rule(labelling, border), VOID)
+    two = look_up(masks, _border_rule(labelling, border), VOID)
     dice = [f"Dice {_dice(truth, guess, 2)[0]:.2f}" for truth, guess in zip(two, predicted)]
     columns = [
         ("Input", images, names),
@@ -153,7 +131,7 @@ def plot_heat(images, masks, predictions, heat, *, labelling, source, heading, n
     columns = [
         ("Input", images, names),
         ("Ground truth", masks),
-        ("Prediction", _check_labels(predictions, "predictions", labelling, masks.shape)),
+        ("Prediction", check_labels(predictions, "predictions", labelling, masks.shape)),
         (heading, *_grey(canvas.check_shares(heat, "heat", masks.shape))),
     ]
     return _picture_grid(columns, labelling, source)
@@ -164,7 +142,7 @@ def plot_gallery(images, masks, predictions, *, labelling, source, names=None, c
     """Up to 24 samples in a grid, ``columns`` in a row: each photo, lightened, with its wrong
     pixels painted, and their share. Void is not wrong."""
     images, masks, names = _check_batch(images, masks, labelling, names, most=24)
-    predictions = _check_labels(predictions, "predictions", labelling, masks.shape)
+    predictions = check_labels(predictions, "predictions", labelling, masks.shape)
     wrong, shares = _wrong(masks, predictions)
     columns = min(columns, len(images))
     rows, panel = -(-len(images) // columns), min(1.9, 10 / columns)
@@ -188,7 +166,7 @@ def plot_feature_maps(image, maps, *, source, channels=4):
     """One row a layer: the image, and the 1 to 5 channels that vary most across it, each drawn
     from its lowest value, black, to its highest, white. ``maps``: dict of 1 to 8 entries, layer
     name -> (h, w, C) float activations for that image."""
-    image = _check_images(image, "image", ndim=3)
+    image = check_images(image, "image", ndim=3)
     canvas.check_named(maps, "maps", "layer name -> (h, w, C) activations", most=8)
     if not 1 <= channels <= 5:
         raise ValueError(f"channels is {channels}: expected 1 to 5, which fit beside the image.")
@@ -222,7 +200,7 @@ def _picture_grid(columns, labelling, source, extra=(), void="void"):
     for column, (_, pictures, *_) in enumerate(columns):
         axes[0, column].set_title(headings[column])
         if np.ndim(pictures) == 3:  # masks
-            pictures = _look_up(pictures, labelling.colors, VOID_COLOR)
+            pictures = look_up(pictures, labelling.colors, VOID_COLOR)
         for ax, picture, caption in zip(axes[:, column], pictures, captions[column]):
             _show(ax, picture, caption)
     entries = [*zip(labelling.colors, labelling.names), *extra]
@@ -250,22 +228,12 @@ def _legend(fig, entries):  # (color, label) each
     canvas.add_legend(fig, patches, columns=len(patches))
 
 
-def _look_up(labels, values, void):  # the value of each pixel's class
-    table = np.array([void] * (VOID + 1), np.uint8)
-    table[: len(values)] = values
-    return table[labels]
-
-
 def _mark(images, wrong):
     # The photo becomes light grey, 160..255, against which the dark red stands out by itself.
     grey = images @ np.array([0.299, 0.587, 0.114])
     light = np.repeat((160 + grey * (95 / 255))[..., None], 3, axis=-1).astype(np.uint8)
     light[wrong] = WRONG[0]
     return light
-
-
-def _first_alone(labelling):  # whether the other classes are the background of the first
-    return len(labelling) == 2 or bool(labelling.border_rules)
 
 
 def _border_rule(labelling, name):
@@ -293,50 +261,8 @@ def _dice(truth, prediction, classes):  # two (H, W) -> (classes,)
     return dice_from_counts(shared, pixels(truth) + pixels(prediction))
 
 
-def _check_images(images, name, ndim):  # -> uint8
-    images = canvas.as_array(images, name)
-    if images.ndim != ndim or images.shape[-1] != 3:
-        expected = "(N, H, W, 3)" if ndim == 4 else "(H, W, 3)"
-        raise ValueError(f"{name} has shape {images.shape}: expected {expected}, RGB.")
-    if images.dtype.kind not in "uif" or not (images.min() >= 0 and images.max() <= 255):
-        raise ValueError(
-            f"{name} ({images.dtype}) has values outside 0..255: undo the model's scaling first."
-        )
-    if images.dtype.kind == "f" and 0 < images.max() <= 1:
-        raise ValueError(f"{name} has values in 0..1: expected 0..255, so multiply by 255.")
-    return np.rint(images).astype(np.uint8)
-
-
-def _check_labels(labels, name, labelling, shape=None):  # -> uint8, without a last axis of 1
-    labels = canvas.as_array(labels, name)
-    given, ndim = labels.shape, 2 if shape is None else len(shape)
-    if labels.ndim == ndim + 1 and given[-1] == 1:
-        labels = labels[..., 0]
-    if labels.ndim != ndim or labels.shape != (shape or labels.shape):
-        raise ValueError(
-            f"{name} has shape {given}: expected {shape or '(H, W)'}, one class id for each pixel "
-            f"of the image; take np.argmax(..., axis=-1) of scores per class."
-        )
-    if labels.dtype.kind not in "ui":
-        raise ValueError(
-            f"{name} is {labels.dtype}: expected integer class ids; convert with .astype('uint8')."
-        )
-    if not ((labels >= 0) & (labels < len(labelling)) | (labels == VOID)).all():
-        ids = np.unique(labels[labels != VOID]).tolist()
-        classes = ", ".join(f"{number} {word}" for number, word in enumerate(labelling.names))
-        stored, first = {*ids} <= {*labelling.ids, labelling.void}, labelling.ids[0]
-        remedy = "These are stored values; decode them" if stored else "Check the labelling"
-        if stored and labelling.ids == tuple(range(first, first + len(labelling))) and first:
-            remedy += f": subtract {first}"
-        raise ValueError(
-            f"{name} has class ids {ids[0]}..{ids[-1]}: expected {classes}; or {VOID}, void. "
-            f"{remedy}."
-        )
-    return labels.astype(np.uint8)
-
-
 def _check_batch(images, masks, labelling, names, most=16):
-    images = _check_images(images, "images", ndim=4)
+    images = check_images(images, "images", ndim=4)
     if len(images) > most:
         raise ValueError(
             f"images has {len(images)} rows, too many for one figure: pass at most {most}, "
@@ -345,7 +271,7 @@ def _check_batch(images, masks, labelling, names, most=16):
     names = [""] * len(images) if names is None else names
     if isinstance(names, str) or len(names) != len(images):
         raise ValueError(f"names is {names!r}: give a list of {len(images)}, one for each image.")
-    return images, _check_labels(masks, "masks", labelling, images.shape[:3]), names
+    return images, check_labels(masks, "masks", labelling, images.shape[:3]), names
 
 
 def _check_map(values, name, channels):
