@@ -76,7 +76,7 @@ def export(network, how, calibration=None, **known):
             "version": exported.VERSION,
             "labelling": network.labelling.to_json(),
             "threshold": network.threshold,
-            "overlap": network.overlap,
+            "view": network.view._asdict(),
             "input_size": list(size),
             "flexible": how.flexible,
             "quantize": how.quantize,

@@ -1,14 +1,13 @@
 """What came of a training on one's own images: its report, with diagnosis and counts of objects,
 and a contact sheet."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from experiments import publish, report
-from helpers import datasets, evaluation, objects, pipeline, visualization
+from helpers import datasets, evaluation, objects, pipeline, prediction, visualization
 from helpers import weights as weights_files
 from helpers.classes import VOID
 
@@ -24,14 +23,12 @@ class Trained(NamedTuple):
 
     - ``dataset``: datasets.Dataset, of whole images.
     - ``network``: weights.Network, as it is in the file, and ``file``, what ``weights.save`` gave.
-    - ``predict``: function of an image (H, W, channels) that returns class ids (H, W) uint8.
     - ``counts``: evaluation.Counts of the test split, by image.
     - ``validation``, ``histories``: by loss, the scores on validation and the training's history.
     """
 
     dataset: datasets.Dataset
     network: weights_files.Network
-    predict: Callable
     file: dict
     counts: evaluation.Counts
     validation: dict
@@ -94,7 +91,7 @@ def predicted(trained):
     for record in datasets.read_records(trained.dataset, "test").as_numpy_iterator():
         image = pipeline.decode_image(record["image"], trained.dataset.channels).numpy()
         truth = pipeline.decode_mask(record["segmentation_mask"], labelling).numpy()[..., 0]
-        ids = trained.predict(image)
+        ids = prediction.predict_photo(trained.network, image)
         photo = image[..., [0, 1, 2] if image.shape[-1] > 2 else [0, 0, 0]]
         yield record["file_name"].decode(), photo, truth, np.where(truth == VOID, VOID, ids)
 

@@ -31,8 +31,8 @@ from helpers import (
     files,
     losses,
     models,
+    photos,
     pipeline,
-    prediction,
     tiles,
     training,
     visualization,
@@ -152,14 +152,16 @@ def train(found, opened, options, suffix=""):
             loss=make_loss(name, dataset.labelling, shares),
             augmentation=AUGMENTATIONS[options.augmentation],
         )
+        model = models.mirrored(model) if options.mirror else model
         pooled = recipe.evaluate(model, dataset, "validation").sum(axis=0)
         validation[name] = evaluation.scores(pooled)
         print(f"Validation mean IoU with {name}: {validation[name]['mean_iou']:.4f}", flush=True)
         if validation[name]["mean_iou"] == max(one["mean_iou"] for one in validation.values()):
             best = model
     labelling = opened.dataset.labelling
+    view = photos.View(_overlap(options), _fit(options) == "letterbox", found.bands)
     network = weights.Network(
-        best, labelling, None, plan.builder, plan.arguments, _overlap(options)
+        best, labelling, None, plan.builder, plan.arguments, view, options.mirror
     )
     path = options.out / f"weights{suffix}{weights.SUFFIX}"
     file = weights.save(network, path)
@@ -167,10 +169,7 @@ def train(found, opened, options, suffix=""):
     batches = pipeline.labelled_batches(dataset, "test", plan.stages[-1].size, 8)
     counts = evaluation.measure(network.model, batches, dataset.labelling)
     counts = counts if _fit(options) == "stretch" else tiles.by_image(counts)
-    predict = _predictor(network, options)
-    trained = outcome.Trained(
-        opened.dataset, network, predict, file, counts, validation, histories
-    )
+    trained = outcome.Trained(opened.dataset, network, file, counts, validation, histories)
     return trained, plan
 
 
@@ -205,6 +204,7 @@ def run(options):
             **plans[0].arguments,
             "stages": [stage._asdict() for stage in plans[0].stages],
             "losses": list(plans[0].losses),
+            "mirrored": options.mirror,
             "augmentation": options.augmentation,
             "optimizer": publish.OPTIMIZER,
             "precision": precision,
@@ -256,6 +256,11 @@ def _parser():
         default="stretch",
         help="how a whole image comes to the network's size",
     )
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="predict from the image and its mirror image: a little better, twice the time",
+    )
     parser.add_argument("--size", type=int, nargs=2, help="height and width the network sees")
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     parser.add_argument("--loss", nargs="+", choices=LOSSES, help="the best one counts")
@@ -306,20 +311,6 @@ def _planned(found, opened, options):
 
 def _fit(options):
     return "tiles" if options.tile else options.fit
-
-
-def _predictor(network, options):
-    """Function of an image of any size that returns the class ids of its pixels."""
-    if options.tile:
-        return lambda photo: tiles.predict(network, photo, _overlap(options))
-    if options.fit == "letterbox":
-        return lambda photo: _predict_framed(network, photo)
-    return lambda photo: prediction.predict_photo(network, photo)
-
-
-def _predict_framed(network, photo):
-    (tile,) = tiles.frame(photo.shape[:2], network.model.input_shape[1:3])
-    return prediction.predict_photo(network, tiles.cut(photo, tile))[tile.core]
 
 
 def _network_size(sizes, options):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.classes import Labelling
+from helpers.photos import View
 
 VERSION = 1  # of what the JSON holds
 KEY = "unet_pets"  # the property's name, and the archive's member with .json behind it
@@ -67,7 +68,7 @@ def load(path):
 
     Returns:
         Model; classes.Labelling; and a dict of what else the file says: ``threshold`` and
-        ``overlap`` as in ``weights.Network``, ``sha256`` of the file.
+        ``view`` as in ``weights.Network``, ``sha256`` of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -109,7 +110,7 @@ def load(path):
             f"({', '.join(labelling.names)}): its labelling is of another network. Export "
             f"it again."
         )
-    known = {"threshold": config["threshold"], "overlap": config["overlap"]}
+    known = {"threshold": config["threshold"], "view": config["view"]}
     sha256 = hashlib.sha256(content).hexdigest()
     return Model(run, (None, *size), config["flexible"]), labelling, {**known, "sha256": sha256}
 
@@ -127,8 +128,9 @@ def _read(text, path):
         )
     try:
         labelling = Labelling.from_json(config["labelling"])
-        for name in ("threshold", "overlap", "flexible"):
+        for name in ("threshold", "flexible"):
             config[name]
+        config["view"] = View(**config["view"])
         config["input_size"] = tuple(map(int, config["input_size"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

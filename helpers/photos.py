@@ -5,6 +5,7 @@ import contextlib
 import os
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -22,6 +23,19 @@ OTHER_KINDS = {  # by the first bytes, in small letters: what is often taken for
     b"<svg": "an SVG file",
     b"%pdf": "a PDF file",
 }
+
+
+class View(NamedTuple):
+    """How an image comes to a network.
+
+    - ``overlap``: of the tiles in which it is seen, see ``tiles.grid``; None: it is seen whole.
+    - ``letterbox``: whether the whole keeps its aspect ratio, see ``tiles.frame``.
+    - ``bands``: its channels that are seen, see ``datasets.folder.images.read``; None: RGB.
+    """
+
+    overlap: int | None = None
+    letterbox: bool = False
+    bands: list | None = None
 
 
 def read_photo(path):

@@ -75,7 +75,7 @@ def predict_photo(network, photo):
 
     Args:
         network: weights.Network.
-        photo: (H, W, 3) uint8, from ``read_photo``.
+        photo: (H, W, channels) uint8, from ``read_photo``, or with the bands of its ``view``.
 
     Returns:
         (H, W) uint8 class ids of the network's labelling; with one logit only 0 and 1.
@@ -83,9 +83,13 @@ def predict_photo(network, photo):
     Raises:
         ValueError: as ``network_input``; or the model's output does not fit its labelling.
     """
-    if network.overlap is not None:
-        return tiles.predict(network, photos.checked(photo), network.overlap)
-    size = network.model.input_shape[1:3]
+    photo, size = photos.checked(photo), network.model.input_shape[1:3]
+    if network.view.overlap is not None:
+        return tiles.predict(network, photo, network.view.overlap)
+    if network.view.letterbox:
+        (tile,) = tiles.frame(photo.shape[:2], size)
+        stretching = network._replace(view=network.view._replace(letterbox=False))
+        return predict_photo(stretching, tiles.cut(photo, tile))[tile.core]
     images = network_input(photo, size)[None]
     probabilities = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
     height, width = np.shape(photo)[:2]
@@ -111,8 +115,9 @@ def in_tiles(network, size):
         ValueError: the network cannot take tiles of that size.
     """
     if size == 0:
-        return network._replace(overlap=None)
-    return weights.at_size(network, size)._replace(overlap=size // 8 * 2)
+        return network._replace(view=network.view._replace(overlap=None))
+    view = network.view._replace(overlap=size // 8 * 2)
+    return weights.at_size(network, size)._replace(view=view)
 
 
 def predict_file(network, path, folder=None):
@@ -142,14 +147,27 @@ def predict_file(network, path, folder=None):
                 f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
                 f"write to another folder with --out."
             )
-    photo, labelling = read_photo(path), network.labelling
+    photo, labelling = _read(path, network.view.bands), network.labelling
     origin, ids = _origin(network, path), predict_photo(network, photo)
     mask = PIL.Image.fromarray(ids)
     mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
-    overlay = overlays.overlay(*_reduced(photo, ids), labelling)
+    rgb = (
+        photo
+        if photo.shape[-1] == 3
+        else photo[..., [0, 1, 2] if photo.shape[-1] > 3 else [0] * 3]
+    )
+    overlay = overlays.overlay(*_reduced(rgb, ids), labelling)
     pictures = (mask, PIL.Image.fromarray(overlay))
     files.write_all({target: _png(picture, origin) for target, picture in zip(targets, pictures)})
     return ids
+
+
+def _read(path, bands):
+    if bands is None:
+        return read_photo(path)
+    from helpers.datasets.folder import images  # loads TensorFlow, which photographs do without
+
+    return images.read(path, bands).pixels
 
 
 def output_paths(path, folder=None):
@@ -352,7 +370,7 @@ def _origin(network, path):
     """What tells whether files would come out the same: the network's file, how it is used, and
     the photo's size and date."""
     state = os.stat(path)
-    used = (network.sha256, network.model.input_shape, network.overlap, network.threshold)
+    used = (network.sha256, network.model.input_shape, network.view, network.threshold)
     known = (*used, state.st_size, state.st_mtime_ns)
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 

@@ -37,8 +37,8 @@ class Network(NamedTuple):
     - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
       and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
       .keras file and of an exported one.
-    - ``overlap``: of the tiles that it was trained on, see ``tiles.grid``; None where it sees
-      images whole.
+    - ``view``: photos.View, how images come to it.
+    - ``mirrored``: whether ``model`` looks at the mirror image too, see ``models.mirrored``.
     - ``sha256``: of the file that it was read from; None of one that was just trained.
     """
 
@@ -47,7 +47,8 @@ class Network(NamedTuple):
     threshold: float | None = None
     builder: str | None = None
     arguments: dict | None = None
-    overlap: int | None = None
+    view: photos.View = photos.View()
+    mirrored: bool = False
     sha256: str | None = None
 
 
@@ -84,7 +85,8 @@ def save(network, path, bits=16):
         "arguments": {"input_size": list(network.model.input_shape[1:3]), **network.arguments},
         "threshold": network.threshold,
         "labelling": network.labelling.to_json(),
-        "overlap": network.overlap,
+        "view": network.view._asdict(),
+        "mirrored": network.mirrored,
     }
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
     files.write(path, content)
@@ -122,7 +124,8 @@ def load(path, sha256=None):
         build = _builder(config["network"], config["arguments"])
         # files from before a labelling was a value are of pets
         labelling = Labelling.from_json(config.get("labelling") or PETS.to_json())
-        threshold, overlap = config["threshold"], config.get("overlap")
+        threshold, mirrored = config["threshold"], config.get("mirrored", False)
+        view = photos.View(**config.get("view", {}))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} does not hold weights of helpers.weights, or not all of them: {error}"
@@ -132,8 +135,17 @@ def load(path, sha256=None):
     except ValueError as error:
         raise ValueError(f"The network that {path} is for cannot be built: {error}") from error
     _assign(model, tensors, path)
+    network = Network(model, labelling, threshold, config["network"], view=view, sha256=found)
     arguments = {name: v for name, v in config["arguments"].items() if name != "input_size"}
-    return Network(model, labelling, threshold, config["network"], arguments, overlap, found)
+    network = network._replace(arguments=arguments)
+    return mirror(network) if mirrored else network
+
+
+def mirror(network):
+    """The same network, which looks at the mirror image too, see ``models.mirrored``."""
+    from helpers import models
+
+    return network._replace(model=models.mirrored(network.model), mirrored=True)
 
 
 def at_size(network, size):
@@ -159,7 +171,8 @@ def at_size(network, size):
         raise ValueError(f"This checkpoint takes images of {height} x {width} pixels alone.")
     model = _builder(network.builder, {**network.arguments, "input_size": size})()
     model.set_weights(network.model.get_weights())
-    return network._replace(model=model)
+    other = network._replace(model=model)
+    return mirror(other) if network.mirrored else other
 
 
 def _builder(name, arguments):

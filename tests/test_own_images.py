@@ -98,7 +98,7 @@ def test_with_tiles_images_are_scored_at_their_own_size(cells, tmp_path, untrain
     assert len(report["worst_images"]) == 1  # of the image, not of its tiles
     network = weights.load(tmp_path / "weights.safetensors")
     photo = prediction.read_photo(cells / "images/cells_000.jpg")
-    assert network.overlap == 16
+    assert network.view.overlap == 16
     assert np.array_equal(
         prediction.predict_photo(network, photo), tiles.predict(network, photo, 16)
     )
@@ -111,7 +111,7 @@ def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):
         np.save(tmp_path / f"images/{path.stem}.npy", np.dstack([pixels, pixels[..., :2]]))
     options = own_images._parser().parse_args(
         [str(tmp_path / "images"), str(cells / "masks"), "--out", str(tmp_path / "out")]
-        + "--bands 0 1 2 3 --fit letterbox --network unet --size 64 64 --epochs 1".split()
+        + "--bands 0 1 2 3 --fit letterbox --mirror --network unet --size 64 64 --epochs 1".split()
     )
     report = own_images.run(options)
     assert report["settings"]["channels"] == 4
@@ -122,7 +122,10 @@ def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):
     areas = [report["objects"]["true"][name] for name in synthetic_cells.COLORS]
     assert sum(one["count"] * one["mean_area"] for one in areas) == pytest.approx(own_size)
     network = weights.load(tmp_path / "out/weights.safetensors")
-    assert network.model.input_shape == (None, 64, 64, 4)
+    assert network.model.input_shape == (None, 64, 64, 4) and network.mirrored
+    seen = prediction.predict_file(network, tmp_path / "images/cells_000.npy", tmp_path / "seen")
+    assert seen.shape == synthetic_cells.SIZE
+    assert PIL.Image.open(tmp_path / "seen/cells_000_overlay.png").mode == "RGB"
 
 
 def test_the_loss_that_is_best_on_validation_counts(cells, tmp_path, untrained, monkeypatch):

@@ -30,6 +30,7 @@ from helpers import (
 )
 from helpers.classes import PETS, Labelling
 from helpers.datasets import read_records
+from helpers.photos import View
 from tests.test_photos import CLASSES, COLOUR, PALETTE, PICTURE, exif, refuse, saved
 
 REPOSITORY = Path(__file__).parents[1]
@@ -86,7 +87,7 @@ def test_what_is_no_photo_array_is_refused(photo):
     with pytest.raises(ValueError, match=message):
         prediction.predict_photo(BY_COLOUR, photo)
     with pytest.raises(ValueError, match=message):
-        prediction.predict_photo(BY_COLOUR._replace(overlap=8), photo)
+        prediction.predict_photo(BY_COLOUR._replace(view=View(overlap=8)), photo)
 
 
 HUGE = """
@@ -377,7 +378,7 @@ def test_a_folder_is_predicted_with_its_folders_and_resumes(command, monkeypatch
 def test_a_network_that_was_trained_on_tiles_predicts_in_tiles(command):
     photo = RNG.integers(0, 256, (90, 70, 3), np.uint8)
     write_photos("cat.png", image=PIL.Image.fromarray(photo))
-    tiled = BY_COLOUR._replace(overlap=8)
+    tiled = BY_COLOUR._replace(view=View(overlap=8))
     ids = tiles.predict(BY_COLOUR, photo, 8)
     whole = prediction.predict_photo(BY_COLOUR, photo)
     assert np.array_equal(prediction.predict_photo(tiled, photo), ids)

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from helpers import models, weights
 from helpers.classes import PETS, Labelling
+from helpers.photos import View
 
 ARGUMENTS = {"classes": 3, "width": 4, "depth": 1}
 
@@ -35,7 +36,7 @@ PATH = pathlib.Path("net.safetensors")
 @pytest.mark.parametrize("bits, error", [(16, 2**-11), (8, 1 / 254)])
 def test_what_comes_back_is_rounded_and_no_more(bits, error):
     labelling = Labelling(("cat", "dog", "sky"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), void=9)
-    saved = network((16, 32), labelling, threshold=0.4)._replace(overlap=8)
+    saved = network((16, 32), labelling, threshold=0.4)._replace(view=View(overlap=8))
     rng = np.random.default_rng(0)
     saved.model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in saved.model.get_weights()])
     report = weights.save(saved, PATH, bits)
