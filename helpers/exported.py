@@ -147,8 +147,10 @@ def _onnx(content):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: the rest is about its own optimizations
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (taken,), (given,) = session.get_inputs(), session.get_outputs()
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:  # somebody else's, of any inputs and outputs
+        return None, (), (), None
+    (taken,), (given,) = session.get_inputs(), session.get_outputs()
 
     def run(images):
         return session.run(None, {taken.name: images})[0]
@@ -160,10 +162,10 @@ def _litert(content):
     """As ``_onnx``."""
     from ai_edge_litert.interpreter import Interpreter
 
-    text = None
-    if zipfile.is_zipfile(io.BytesIO(content)):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            text = archive.read(f"{KEY}.json").decode()
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return None, (), (), None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        text = archive.read(f"{KEY}.json").decode()
     interpreter = Interpreter(model_content=content)
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     shape = []
