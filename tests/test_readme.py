@@ -53,6 +53,8 @@ def test_another_number_would_be_noticed():
         if "rounds" in shown:  # a benchmark of speed
             shown, more = next(iter(shown["contestants"].values())), 1000
             name = next(iter(shown))
+        elif "cutouts" in shown:
+            shown, name = list(shown["cutouts"].values())[-1]["cut-out"], "sad"
         elif "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
         elif "border" in shown:
