@@ -11,6 +11,8 @@ import tempfile
 # TensorFlow's start-up log is about drivers and CPU flags; it hides what matters to a reader.
 # The variable is read when TensorFlow is first imported, and this file always comes before that.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# So is what OpenCV's FFmpeg prints about a video that we refuse in a sentence.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _START_UP = re.compile(rb"[IW]\d{4} |WARNING: All log messages before |To enable the following")
 
 

@@ -55,6 +55,8 @@ def test_another_number_would_be_noticed():
             name = next(iter(shown))
         elif "exports" in shown:
             shown = shown["exports"][0]
+        elif "cutouts" in shown:
+            shown, name = list(shown["cutouts"].values())[-1]["cut-out"], "sad"
         elif "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
         elif "border" in shown:

@@ -9,14 +9,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import skimage.data
+from PIL.ImageColor import getrgb
 
-from helpers import files, prediction, visualization, weights
+from helpers import cutout, evaluation, files, prediction, visualization, weights
 
 README = Path("README.md")
 RESULTS = Path("experiments/results")
 COST_FIGURE = RESULTS / "accuracy_and_time.png"
 PHOTO_FIGURE = RESULTS / "photograph.png"
+CUTOUT_FIGURE = RESULTS / "cutout.png"
+CUTOUT_COLORS = ("steelblue", "whitesmoke")
 BEGIN, END = (
     "<!-- results: begin, written by python -m tools.readme -->",
     "<!-- results: end -->",
@@ -79,7 +83,7 @@ def cost_figure(results):
             *others, _ = result["contestants"].items()
             for name, entry in others:
                 points[name] = (entry["seconds"][-1] / 60, entry["test"]["mean_iou"])
-        elif "border" not in result:
+        elif "iou" in result and "border" not in result:
             name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
             points[name] = (result["train_seconds"] / 60, result["mean_iou"])
     return visualization.plot_accuracy_and_time(points, source=results[0]["data_source"])
@@ -269,6 +273,25 @@ def exports(result):
     return "\n\n".join([_rows(lines), *dict.fromkeys(notes)])
 
 
+def cutouts(result):
+    """A run of ``experiments.cutouts`` as Markdown: one row a way to get alpha."""
+    lines = [["From", "Alpha", "SAD", "MSE", "Gradient", "Colours"], ["---"] * 6]
+    for source, found in result["cutouts"].items():
+        for name, errors in found.items():
+            values = [f"{errors[key]:.2f}" for key in ("sad", "mse", "gradient", "colors")]
+            if name == "cut-out":
+                values = [f"**{value}**" for value in values]
+            lines.append([source, name, *values])
+    large = result["large_photo"]
+    note = (
+        f"Errors, lower is better. `{result['command']}`, seed {result['seed']}: "
+        f"{result['data_source']}. {result['protocol']} A photo of "
+        f"{large['pixels'] / 1e6:.0f} megapixels takes {large['core_seconds']:.0f} s of one core "
+        f"({result['device'].split(',')[0]}) and {large['gb_beside_the_photo']:.1f} GB beside it."
+    )
+    return f"{_rows(lines)}\n\n{note}"
+
+
 def filled(readme, results):
     """The README's text with its results replaced.
 
@@ -303,6 +326,8 @@ def filled(readme, results):
         "### Speed",
         *measured,
         *(["### Without TensorFlow", *map(exports, taken)] if taken else []),
+        "### Cut-outs",
+        *(cutouts(result) for result in results if "cutouts" in result),
     ]
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
@@ -322,6 +347,16 @@ def photo_figure():
     return visualization.plot_samples(
         photo[None], mask[None], labelling=network.labelling, source=source
     )
+
+
+def cutout_figure():
+    """The same photograph, and its cut-out on two colours: (H, 3 W, 3) uint8."""
+    photo = skimage.data.chelsea()
+    network = weights.published(PHOTO_NETWORK)
+    images = prediction.network_input(photo, network.model.input_shape[1:3])[None]
+    chances = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
+    found = cutout.cut_out(photo, chances, cutout.roles(network.labelling))
+    return np.hstack([photo, *(cutout.compose(found, getrgb(color)) for color in CUTOUT_COLORS)])
 
 
 def load_results(folder=RESULTS):
@@ -386,6 +421,7 @@ def main():
     text = filled(README.read_text(), results)
     visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
+    PIL.Image.fromarray(cutout_figure()).save(CUTOUT_FIGURE, optimize=True)
     for result in results:
         if "contestants" in result and "validation" in result:
             visualization.save_figure(race_figure(result), race_figure_path(result))
