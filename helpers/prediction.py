@@ -475,7 +475,7 @@ def _png(image, origin):
     text.add_text("Software", SOFTWARE)
     text.add_text(ORIGIN, origin)
     png = io.BytesIO()
-    image.save(png, "PNG", pnginfo=text)
+    image.save(png, "PNG", pnginfo=text, compress_level=4)  # a third of 6's time, 4 % more bytes
     return png.getvalue()
 
 
