@@ -5,6 +5,8 @@ Examples:
     python -m helpers.prediction cat.jpg
     python -m helpers.prediction photos/*.jpg --out masks
     python -m helpers.prediction cat.jpg --weights binary_unet
+    python -m helpers.prediction cat.jpg --cutout --background white
+    python -m helpers.prediction clip.mp4
     python -m helpers.prediction -- -a-name-that-begins-with-a-dash.jpg
 
 Two files are written for each photo, here cat.jpg, beside it or into the folder --out:
@@ -12,6 +14,10 @@ Two files are written for each photo, here cat.jpg, beside it or into the folder
 - cat_mask.png, as large as the photo: the value of a pixel is the id of its class, 0, 1, 2, ...,
   and its colour that of the class.
 - cat_overlay.png, to look at: the photo tinted with these colours, at most 1,600 pixels a side.
+
+With --cutout, one: cat_cutout.png, the foreground with its fur and nothing behind it, or with
+--background, a colour or a photo. A video becomes clip_overlay.mp4; with --cutout or --masks, a
+folder of PNGs, one a frame, clip_cutout or clip_mask.
 
 Older ones are replaced, but not a file of that name that this command did not write. A photo may
 be a JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF of up to 200 million pixels; it is turned upright as
@@ -36,7 +42,7 @@ import PIL.ImageOps
 import PIL.PngImagePlugin
 import tensorflow as tf
 
-from helpers import evaluation, files, pipeline, visualization, weights
+from helpers import clips, cutout, evaluation, files, pipeline, visualization, weights
 
 WEIGHTS = "mobilenetv2_unet_256"
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
@@ -166,11 +172,21 @@ def predict_photo(network, photo):
     Raises:
         ValueError: as ``network_input``; or the model's output does not fit its labelling.
     """
-    size = network.model.input_shape[1:3]
-    images = network_input(photo, size)[None]
-    probabilities = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
-    height, width = np.shape(photo)[:2]
-    wide = cv2.resize(probabilities, (width, size[0]))  # (network's height, W, K)
+    return decided(network, probabilities(network, photo), np.shape(photo)[:2])
+
+
+def probabilities(network, photo):
+    """Probabilities (h, w, K) of the classes, or of the first and the second, at the network's
+    size; for a photo as in ``predict_photo``."""
+    images = network_input(photo, network.model.input_shape[1:3])[None]
+    return evaluation.predict_probabilities(network.model, images, network.labelling)[0]
+
+
+def decided(network, found, size):
+    """The class ids (H, W) that follow from probabilities at a size (H, W), see
+    ``predict_photo``."""
+    height, width = size
+    wide = cv2.resize(found, (width, len(found)))  # (network's height, W, K)
     threshold = 0.5 if network.threshold is None else network.threshold
     ids = np.empty((height, width), np.uint8)
     for rows in _strips(height, width):
@@ -197,29 +213,71 @@ def predict_file(network, path, folder=None):
     """
     path = Path(path)
     targets = output_paths(path, folder)
-    if _is_ours(path):
-        raise ValueError(f"{path} was made from a photo by {SOFTWARE}: give the photo itself.")
-    for target in targets:
-        if os.path.lexists(target) and not _is_ours(target):
-            raise ValueError(
-                f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
-                f"write to another folder with --out."
-            )
+    _check_targets(path, targets)
     photo, labelling = read_photo(path), network.labelling
     ids = predict_photo(network, photo)
-    mask = PIL.Image.fromarray(ids)
-    mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
+    mask = _mask(ids, labelling)
     overlay = visualization.overlay(*_reduced(photo, ids), labelling)
     pictures = (mask, PIL.Image.fromarray(overlay))
     files.write_all({target: _png(picture) for target, picture in zip(targets, pictures)})
     return ids
 
 
+def cut_file(network, path, folder=None, background=None):
+    """Reads a photograph and writes its cut-out, cat_cutout.png for cat.jpg.
+
+    Args:
+        network, path, folder: as ``predict_file``.
+        background: for ``cutout.compose``; None for a transparent one.
+
+    Returns:
+        Path of what was written.
+
+    Raises:
+        OSError, ValueError: as ``predict_file`` and ``cutout.roles``.
+    """
+    path = Path(path)
+    target = _beside(path, folder, "cutout.png")
+    _check_targets(path, [target])
+    parts, photo = cutout.roles(network.labelling), read_photo(path)
+    found = cutout.cut_out(photo, probabilities(network, photo), parts)
+    found = found if background is None else cutout.compose(found, background)
+    files.write(target, _png(PIL.Image.fromarray(found)))
+    return target
+
+
+def predict_clip(network, path, kind="overlay", folder=None, background=None):
+    """Makes of a video, frame by frame, an overlay video, or a folder of masks or cut-outs.
+
+    Args:
+        network, path, folder, background: as ``cut_file``.
+        kind: "overlay", "mask" or "cutout".
+
+    Returns:
+        clips.Converted, and the path of what was written.
+
+    Raises:
+        OSError, ValueError: as ``clips.convert`` and ``cutout.roles``.
+    """
+    parts = cutout.roles(network.labelling) if kind == "cutout" else None
+
+    def draw(frame):
+        found = probabilities(network, frame)
+        if kind == "cutout":
+            found = cutout.cut_out(frame, found, parts)
+            return found if background is None else cutout.compose(found, background)
+        ids = decided(network, found, frame.shape[:2])
+        if kind == "overlay":
+            return visualization.overlay(frame, ids, network.labelling)
+        return _mask(ids, network.labelling)
+
+    target = _beside(Path(path), folder, "overlay.mp4" if kind == "overlay" else kind)
+    return clips.convert(path, target, draw, _progress), target
+
+
 def output_paths(path, folder=None):
     """Where the mask and the overlay of a photo are written."""
-    path = Path(path)
-    folder = path.parent if folder is None else Path(folder)
-    return folder / f"{path.stem}_mask.png", folder / f"{path.stem}_overlay.png"
+    return tuple(_beside(Path(path), folder, f"{kind}.png") for kind in ("mask", "overlay"))
 
 
 def main():
@@ -231,8 +289,9 @@ def main():
         if options.out:
             files.check_writable(options.out / "any_mask.png")
         network = weights.open_network(options.weights)
+        background = options.background and cutout.open_background(options.background, read_photo)
         photos = _photos(options.photos)
-        failures = _predict_all(network, photos, options.out)
+        failures = _predict_all(network, photos, options, background)
     except (OSError, ValueError) as error:
         sys.exit(_line(_text(error)))
     except KeyboardInterrupt:
@@ -258,6 +317,12 @@ def _parser():
         "(default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="folder to write to (default: the photo's own)")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--cutout", action="store_true", help="only the foreground, with its fur")
+    kinds.add_argument("--masks", action="store_true", help="of a video, masks and no overlay")
+    parser.add_argument(
+        "--background", help="of a cut-out: a colour, such as white or #f0f0f0, or a photo"
+    )
     return parser
 
 
@@ -282,12 +347,23 @@ def _expanded(given):
     return [Path(given)]
 
 
-def _predict_all(network, photos, folder):
+def _predict_all(network, photos, options, background):
     """Predicts each photo and says what came of it; what went wrong, a line each."""
-    failures, made_from = [], {}
+    failures, made_from, folder = [], {}, options.out
+    cut = options.cutout or background is not None
     for path in photos:
         try:
-            _say(_predicted(network, path, folder, made_from), sys.stdout)
+            if path.suffix.lower() in clips.SUFFIXES:
+                kind = "cutout" if cut else "mask" if options.masks else "overlay"
+                done, target = predict_clip(network, path, kind, folder, background)
+                text = f"{path}: {done.frames} frames -> {target}"
+                if done.frames < 0.9 * done.announced:  # many files count one or two too many
+                    text += f"; it should have {done.announced}, and may be cut off or damaged"
+            elif cut:
+                text = f"{path}: -> {cut_file(network, path, folder, background)}"
+            else:
+                text = _predicted(network, path, folder, made_from)
+            _say(text, sys.stdout)
         except Exception as error:  # of any kind: the other photos are still to come
             text = _text(error)
             failures.append(text if text.startswith(str(path)) else f"{path}: {text}")
@@ -317,6 +393,35 @@ def _predicted(network, path, folder, made_from):
     ]
     size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
     return f"{path}: {size}, {', '.join(shares)} -> {mask}, {overlay}"
+
+
+def _beside(path, folder, ending):
+    return (path.parent if folder is None else Path(folder)) / f"{path.stem}_{ending}"
+
+
+def _mask(ids, labelling):
+    mask = PIL.Image.fromarray(ids)
+    mask.putpalette(np.array(labelling.colors, np.uint8).tobytes())
+    return mask
+
+
+def _check_targets(path, targets):
+    if _is_ours(path):
+        raise ValueError(f"{path} was made from a photo by {SOFTWARE}: give the photo itself.")
+    for target in targets:
+        if os.path.lexists(target) and not _is_ours(target):
+            raise ValueError(
+                f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
+                f"write to another folder with --out."
+            )
+
+
+def _progress(done, announced):
+    if sys.stderr.isatty():
+        of = f" of {announced}" if announced else ""
+        print(f"\r{done}{of} frames", end="", file=sys.stderr, flush=True)
+        if done == announced:
+            print(file=sys.stderr)
 
 
 def _file_id(path):
