@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
-from helpers import cutout, prediction
+from helpers import cutout, prediction, weights
 from helpers.classes import PETS, VOID, Labelling
+from helpers.prediction.__main__ import main
 from tests.tiny import STREET
 
 RESULT = Path(__file__).parents[1] / "experiments/results/cutouts.json"
@@ -79,6 +82,45 @@ def test_a_new_background_is_a_colour_or_a_photo_that_fills(tmp_path):
     assert cutout.open_background("#0a141E", prediction.read_photo) == (10, 20, 30)
     with pytest.raises(ValueError, match="neither a photo that is there nor a colour"):
         cutout.open_background(str(tmp_path / "beach.jpg"), prediction.read_photo)
+
+
+class Orange:
+    """A model of one logit, for what is more red than blue."""
+
+    input_shape = (None, 48, 48, 3)
+
+    def predict_on_batch(self, images):
+        return (np.float32(images[..., :1]) - images[..., 2:]) / 20
+
+
+def test_the_command_cuts_out_photos_and_clips(monkeypatch, tmp_path, capsys):
+    network = weights.Network(Orange(), PETS, 0.5)
+    monkeypatch.setattr(weights, "open_network", lambda source: network)
+    photo, alpha, _ = disk(96)
+    PIL.Image.fromarray(photo).save(tmp_path / "disk.png")
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 9, (96, 96)
+    )
+    for _ in range(2):
+        writer.write(photo[..., ::-1].copy())
+    writer.release()
+
+    def run(*options):
+        given = [str(tmp_path / name) for name in ("disk.png", "clip.avi")]
+        monkeypatch.setattr("sys.argv", ["prediction", *given, *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0, capsys.readouterr().err
+
+    run("--cutout")
+    for path in (tmp_path / "disk_cutout.png", tmp_path / "clip_cutout/000002.png"):
+        found = np.asarray(PIL.Image.open(path))
+        assert found.shape == (96, 96, 4) and np.abs(found[..., 3] / 255 - alpha).mean() < 0.01
+    run("--background", "white", "--out", str(tmp_path / "white"))
+    found = np.asarray(PIL.Image.open(tmp_path / "white/disk_cutout.png"))
+    assert found.shape == (96, 96, 3) and (found[alpha == 0] > 250).mean() > 0.99
+    run()
+    assert (tmp_path / "clip_overlay.mp4").stat().st_size and (tmp_path / "disk_mask.png").exists()
 
 
 def test_the_measured_cut_outs_are_twice_as_good_as_the_plain_mask():

@@ -31,6 +31,7 @@ from helpers import (
 from helpers.classes import PETS, Labelling
 from helpers.datasets import read_records
 from helpers.photos import View
+from helpers.prediction.__main__ import main
 from tests.test_photos import CLASSES, COLOUR, PALETTE, PICTURE, exif, refuse, saved
 
 REPOSITORY = Path(__file__).parents[1]
@@ -92,7 +93,7 @@ def test_what_is_no_photo_array_is_refused(photo):
 
 HUGE = """
 import contextlib, re, sys
-from helpers import prediction
+from helpers.prediction.__main__ import main
 
 def memory(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
@@ -101,7 +102,7 @@ for photo in sys.argv[1:]:
     sys.argv[1:] = [photo]
     before = memory("VmRSS")
     with contextlib.suppress(SystemExit):
-        prediction.main()
+        main()
 print((memory("VmHWM") - before) / 1e8)
 """
 
@@ -136,7 +137,7 @@ def command(monkeypatch, tmp_path):
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             with pytest.raises(SystemExit) as stop:
-                prediction.main()
+                main()
             status = stop.value.code
             if isinstance(status, str):  # as Python itself does
                 print(status, file=err, flush=True)
@@ -395,11 +396,10 @@ def test_a_network_that_was_trained_on_tiles_predicts_in_tiles(command):
 
 LIGHT = """
 import sys
-from helpers import prediction
+from helpers.prediction.__main__ import main
 
-sys.argv[1:] = sys.argv[1:]
 try:
-    prediction.main()
+    main()
 except SystemExit as stop:
     assert not stop.code, stop.code
 print([name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules])

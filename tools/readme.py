@@ -13,7 +13,7 @@ import PIL.Image
 import skimage.data
 from PIL.ImageColor import getrgb
 
-from helpers import cutout, evaluation, files, prediction, visualization, weights
+from helpers import cutout, files, prediction, visualization, weights
 
 README = Path("README.md")
 RESULTS = Path("experiments/results")
@@ -353,8 +353,7 @@ def cutout_figure():
     """The same photograph, and its cut-out on two colours: (H, 3 W, 3) uint8."""
     photo = skimage.data.chelsea()
     network = weights.published(PHOTO_NETWORK)
-    images = prediction.network_input(photo, network.model.input_shape[1:3])[None]
-    chances = evaluation.predict_probabilities(network.model, images, network.labelling)[0]
+    chances = prediction.probabilities(network, photo)
     found = cutout.cut_out(photo, chances, cutout.roles(network.labelling))
     return np.hstack([photo, *(cutout.compose(found, getrgb(color)) for color in CUTOUT_COLORS)])
 
