@@ -1,0 +1,51 @@
+"""Losses compared: one network, one recipe, three seeds each.
+
+    python -m experiments.losses
+    python -m experiments.losses --seeds 1 --only "cross-entropy + Dice" Dice
+
+trains the U-Net on MobileNetV2 with each loss on Oxford-IIIT Pet at 128 pixels, and writes
+``experiments/results/losses.json``. Started again, it trains what is missing.
+"""
+
+from experiments import comparison
+from experiments.comparison import Comparison, Variant
+from experiments.mobilenetv2_unet import ARGUMENTS
+from helpers.losses import (
+    BoundaryLoss,
+    CrossEntropy,
+    DiceLoss,
+    FocalLoss,
+    FocalTverskyLoss,
+    GeneralizedDiceLoss,
+    JaccardLoss,
+    LovaszLoss,
+    TverskyLoss,
+)
+
+LOSSES = {
+    "cross-entropy + Dice": CrossEntropy() + DiceLoss(),
+    "cross-entropy": CrossEntropy(),
+    "balanced cross-entropy": CrossEntropy(class_weights="balanced"),
+    "label-smoothed cross-entropy": CrossEntropy(label_smoothing=0.1),
+    "focal": FocalLoss(),
+    "Dice": DiceLoss(),
+    "Jaccard": JaccardLoss(),
+    "generalized Dice": GeneralizedDiceLoss(),
+    "Tversky": TverskyLoss(),
+    "focal Tversky": FocalTverskyLoss(),
+    "cross-entropy + Lovász": CrossEntropy() + LovaszLoss(),
+    "cross-entropy + Dice + boundary": CrossEntropy() + DiceLoss() + BoundaryLoss(),
+}
+COMPARISON = Comparison(
+    "losses",
+    {name: Variant(loss, ARGUMENTS) for name, loss in LOSSES.items()},
+    baselines=("cross-entropy + Dice", "cross-entropy"),
+)
+
+
+def main():
+    comparison.main(COMPARISON)
+
+
+if __name__ == "__main__":
+    main()
