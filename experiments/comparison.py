@@ -45,7 +45,8 @@ SCORES = ("mean_iou", "border_iou", "boundary_f", "calibration_error")
 LOWER_IS_BETTER = ("calibration_error",)
 EPOCHS, TIME = "epochs", "time"  # the budgets
 CLOSE = 0.05  # as a share: so near to the reference's time, both budgets are one
-ROUNDS, TIMED_STEPS = 3, 4
+MOST = 5  # times the reference's time: a slower network is trained for the same time alone
+ROUNDS, TIMED_STEPS = 5, 3
 NOTHING_FOUND = "no difference found"
 PROTOCOL = (
     "Scored on validation, pooled over its images: mean IoU, IoU of the border and calibration "
@@ -62,8 +63,8 @@ class Variant(NamedTuple):
 
     loss: keras.losses.Loss
     arguments: dict
+    stages: tuple
     builder: str = "mobilenetv2_unet"
-    stages: tuple = STAGES
 
     def build(self, size):
         return getattr(models, self.builder)(size, **self.arguments)
@@ -185,12 +186,13 @@ class Bench:
         return list(pipeline.labelled_batches(self.dataset, "validation", self.size, 32))
 
     def stages(self, name, budget):
-        """The stages of a variant in a budget; None before its speed is known."""
-        stages = self.comparison.variants[name].stages
-        if budget == EPOCHS:
-            return stages
-        if (ratio := self.time_ratio(name)) is None:
+        """The stages of a variant in a budget; None where it has none, because it would take more
+        than ``MOST`` times the reference's time, or its speed is unknown."""
+        stages, ratio = self.comparison.variants[name].stages, self.time_ratio(name)
+        if ratio is None:
             return None
+        if budget == EPOCHS:
+            return stages if ratio <= MOST else None
         return shortened(stages, ratio, datasets.count_examples(self.dataset, "train"))
 
     def train(self, name, budget, seed):
@@ -245,30 +247,33 @@ class Bench:
         for name in unknown:
             variant, stages = self.comparison.variants[name], []
             for stage, other in zip(variant.stages, beside[-len(variant.stages) :], strict=True):
-                stages.append(timed_in_turns(_stepper(variant, stage, self.dataset), other))
+                found = timed_in_turns(_stepper(variant, stage, self.dataset), other)
+                stages.append(found if variant is not reference else {**found, "ratio": 1.0})
+                gc.collect()
             files.write_json(self._speed_path(name), stages)
             ratios = ", ".join(f"{stage['ratio']:.2f}" for stage in stages)
             print(f"{name}: steps take {ratios} of the reference's time", flush=True)
         gc.collect()
 
     def time_ratio(self, name):
-        """What a training takes as a multiple of the reference's time, in the same epochs."""
-        pair = [self._seconds(one) for one in (name, self.comparison.baselines[0])]
-        return None if None in pair else pair[0] / pair[1]
+        """What a training takes as a multiple of the reference's time, in the same epochs; None
+        before both speeds are known."""
+        seconds = [
+            self.step_seconds(one, self.comparison.variants[one].stages)
+            for one in (name, self.comparison.baselines[0])
+        ]
+        return None if None in seconds else seconds[0] / seconds[1]
 
-    def training_seconds(self, name, budget):
-        """Of the steps of a training on a machine as quiet as the reference's was when it was
-        measured: not what else runs beside it, nor compiling, reading, validating."""
-        return self._seconds(name, budget)
-
-    def _seconds(self, name, budget=EPOCHS):
+    def step_seconds(self, name, stages):
+        """The time of all steps on a machine as it was when the reference was measured: not what
+        else runs beside them, nor compiling, reading and validating."""
         speeds = self._speed(name), self._speed(self.comparison.baselines[0])
         if None in speeds:
             return None
         examples = datasets.count_examples(self.dataset, "train")
         return sum(
             stage.epochs * recipe.steps_of_epoch(stage, examples) * own["ratio"] * other["seconds"]
-            for stage, own, other in zip(self.stages(name, budget), *speeds, strict=True)
+            for stage, own, other in zip(stages, *speeds, strict=True)
         )
 
     def _speed(self, name):
@@ -286,11 +291,13 @@ class Bench:
 
     def complete(self):
         """Whether every training is there: only then is the test split looked at, once."""
-        return all(
-            self.stages(name, budget) and self.kept(name, budget, seed)
-            for name in self.comparison.variants
+        names = self.comparison.variants
+        return all(self.time_ratio(name) is not None for name in names) and all(
+            self.kept(name, budget, seed) is not None
+            for name in names
             for budget in self.comparison.budgets
             for seed in SEEDS
+            if self.stages(name, budget)
         )
 
     def test(self):
@@ -329,9 +336,8 @@ class Bench:
             budgets[budget] = summary(self._all(budget), comparison.baselines[0], labelling)
             for name, entry in budgets[budget].items():
                 stages = self.stages(name, budget)
-                seconds = self.training_seconds(name, budget)
                 entry["stages"] = [stage._asdict() for stage in stages]
-                entry["step_seconds"] = None if seconds is None else round(seconds, 1)
+                entry["step_seconds"] = round(self.step_seconds(name, stages), 1)
         result = {
             "comparison": comparison.name,
             "protocol": PROTOCOL.format(

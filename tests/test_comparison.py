@@ -85,14 +85,16 @@ def test_images_kept_at_a_size_are_what_decoding_gives(synthetic_dataset):
         assert np.array_equal(image, its_image) and np.array_equal(mask, its_mask)
 
 
-def test_a_comparison_from_end_to_end(command, monkeypatch, tmp_path, synthetic_dataset):
+def test_a_comparison_from_end_to_end(command, fits, monkeypatch, tmp_path):
     stages, small = (Stage(32, 1, 8, 1e-2),), {"classes": 3, "width": 2, "depth": 1}
     variants = {
-        "both": Variant(CrossEntropy() + DiceLoss(), small, "unet", stages),
-        "wider": Variant(CrossEntropy(), {**small, "width": 6}, "unet", stages),
+        "both": Variant(CrossEntropy() + DiceLoss(), small, stages, "unet"),
+        "wider": Variant(CrossEntropy(), {**small, "width": 6}, stages, "unet"),
     }
     compared = Comparison("losses", variants, ("both", "wider"), (EPOCHS, TIME))
     monkeypatch.setattr(losses, "COMPARISON", compared)
+    slow = {"seconds": 0.1, "ratio": 2.0}
+    monkeypatch.setattr(comparison, "timed_in_turns", lambda step, other: slow)
     monkeypatch.setattr(comparison, "SEEDS", (1, 2))
     monkeypatch.setattr(comparison, "RUNS", tmp_path / "runs")
     result = command(losses, "--seeds", 1, "--only", "both")["losses"]
