@@ -53,7 +53,8 @@ PROTOCOL = (
     "error at the network's size, boundary F (pet with border, within {width} pixels) at the "
     "photos' own size. Weights of the last epoch. Differences from {reference} are means over the "
     "seeds that both have; their 95 % intervals are a paired bootstrap over images. A difference "
-    "counts as found where the interval does not hold zero and every seed agrees in sign. Of 100 "
+    "counts as found where the interval does not hold zero and all seeds, two or more, agree in "
+    "sign. Of 100 "
     "such intervals without any difference, 5 would not hold zero."
 )
 
@@ -554,7 +555,7 @@ def difference(ours, theirs, labelling):
 
     Returns:
         dict, ready for JSON: score -> ``value``, the mean over seeds; its ``interval`` over
-        images; ``by_seed``, a list; ``verdict``: "better", "worse" or ``NOTHING_FOUND``.
+        images; ``by_seed``, a list; ``verdict``, see there.
     """
     counts = np.stack([np.stack(ours, axis=1), np.stack(theirs, axis=1)], axis=1)
 
@@ -578,12 +579,15 @@ def difference(ours, theirs, labelling):
 
 def verdict(low, high, by_seed, lower_is_better=False):
     """What an interval says of a difference: "better" or "worse" where it does not hold zero and
-    every seed agrees, else ``NOTHING_FOUND``."""
+    every seed agrees, else ``NOTHING_FOUND``. Of one seed, which cannot agree with another,
+    "better with one seed"."""
     if low > 0 and min(by_seed) > 0:
-        return "worse" if lower_is_better else "better"
-    if high < 0 and max(by_seed) < 0:
-        return "better" if lower_is_better else "worse"
-    return NOTHING_FOUND
+        word = "worse" if lower_is_better else "better"
+    elif high < 0 and max(by_seed) < 0:
+        word = "better" if lower_is_better else "worse"
+    else:
+        return NOTHING_FOUND
+    return word if len(by_seed) > 1 else f"{word} with one seed"
 
 
 def winner(kept, labelling):

@@ -23,7 +23,12 @@ from helpers.classes import PETS, Labelling
 ROOT = Path(__file__).parents[1] / "experiments"
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
-BUILDERS = {"unet": models.unet, "mobilenetv2_unet": models.mobilenetv2_unet}
+BUILDERS = {
+    "unet": models.unet,
+    "residual_unet": models.residual_unet,
+    "mobilenetv2_unet": models.mobilenetv2_unet,
+    "encoder_unet": models.encoder_unet,
+}
 SCALE = "/scale"
 
 
@@ -34,9 +39,9 @@ class Network(NamedTuple):
     - ``labelling``: classes.Labelling.
     - ``threshold``: with one logit: the probability above which a pixel is of the first class;
       None otherwise.
-    - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
-      and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
-      .keras file.
+    - ``builder``: a name in ``BUILDERS``, the function of ``helpers.models`` that built it, and
+      ``arguments``, a dict of JSON values, what it was given beside the input size and
+      ``weights``. None of a .keras file.
     """
 
     model: keras.Model

@@ -21,6 +21,12 @@ BEGIN, END = (
     "<!-- results: end -->",
 )
 PHOTO_NETWORK = "mobilenetv2_unet_256"
+SCORE_NAMES = {
+    "mean_iou": "Mean IoU",
+    "border_iou": "Border IoU",
+    "boundary_f": "Boundary F",
+    "calibration_error": "Calibration error",
+}
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
@@ -69,6 +75,7 @@ def cost_figure(results):
         matplotlib Figure.
     """
     points = {}
+    results = [result for result in results if "comparison" not in result]
     for result in results:
         if "rounds" in result:
             continue
@@ -171,6 +178,66 @@ def comparison(result):
     return "\n\n".join([_rows(lines), reached, note, picture])
 
 
+def variants(result):
+    """A run of ``experiments.comparison`` as Markdown: one row a variant, and its figure where
+    variants take different time.
+
+    Args:
+        result: dict, as ``experiments.losses`` and ``experiments.architectures`` write it.
+
+    Returns:
+        str.
+    """
+    *others, (main, entries) = result["budgets"].items()
+    titles = [SCORE_NAMES[score] for score in SCORE_NAMES]
+    head = ["", *(f"Mean IoU, same {budget}" for budget, _ in others)]
+    head += [f"{titles[0]}, same {main}" if others else titles[0], "Difference (95 % interval)"]
+    costs = ["Parameters", "Multiply-adds", "Time in the same epochs"] if others else []
+    lines = [[*head, *titles[1:], *costs], ["---"] * len(head + titles[1:] + costs)]
+    for name, entry in entries.items():
+        cost = result["variants"][name]
+        cells = [_mean_iou(budget.get(name)) for _, budget in others]
+        cells += [f"**{entry['mean']['mean_iou']:.3f}**", _difference(entry)]
+        cells += [_with_verdict(entry, score) for score in list(SCORE_NAMES)[1:]]
+        if others:
+            cells += [f"{cost['parameters'] / 1e6:.1f} M", f"{cost['multiply_adds'] / 1e9:.2f} G"]
+            cells.append(f"{cost['time_ratio']:.1f} x")
+        lines.append([name, *cells])
+    parts = [f"### {result['comparison'].capitalize()} compared", _rows(lines)]
+    parts += [_seeds_note(result), result["protocol"]]
+    if "test" in result:
+        parts.append(_test_note(result))
+    if others:
+        parts.append(f"![Mean IoU against minutes of training]({variants_figure_path(result)})")
+    return "\n\n".join(parts)
+
+
+def variants_figure(result):
+    """Mean IoU on validation against minutes of training in the same epochs, the mark's area by
+    parameters. A network too slow for these is shown in the same time as the first.
+
+    Args:
+        result: dict, as ``experiments.architectures`` writes it.
+
+    Returns:
+        matplotlib Figure.
+    """
+    points = {}
+    for name, cost in result["variants"].items():
+        for entries in result["budgets"].values():
+            if name in entries:
+                minutes = entries[name]["step_seconds"] / 60
+                score, millions = entries[name]["mean"]["mean_iou"], cost["parameters"] / 1e6
+                points[name.replace(" from ", "\nfrom ")] = minutes, score, millions
+                break
+    return visualization.plot_accuracy_and_time(points, source=result["data_source"])
+
+
+def variants_figure_path(result):
+    """Where that figure lies."""
+    return RESULTS / f"{result['comparison']}.png"
+
+
 def pipelines(result):
     """A run of ``experiments.benchmarks.input_pipeline`` as Markdown: one row a contestant."""
     lines = [["Input pipeline", "First epoch", "Later epochs", "Cache"], ["---"] * 4]
@@ -208,6 +275,7 @@ def filled(readme, results):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
+    compared = [result for result in results if "comparison" in result]
     races = [result for result in results if "validation" in result and "contestants" in result]
     speeds = [result for result in results if "rounds" in result]
     binary = [result for result in results if "border" in result]
@@ -221,6 +289,7 @@ def filled(readme, results):
         binary_table(binary),
         "### Compared with TensorFlow's tutorial",
         *map(comparison, races),
+        *map(variants, compared),
         "### Speed",
         *measured,
     ]
@@ -257,6 +326,47 @@ def _seconds_to(entry, score):
 
 def _rows(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mean_iou(entry):
+    return "too slow" if entry is None else f"{entry['mean']['mean_iou']:.3f}"
+
+
+def _difference(entry):
+    if "difference" not in entry:
+        return ""
+    found = entry["difference"]["mean_iou"]
+    low, high = found["interval"]
+    return f"{found['value']:+.3f} ({low:+.3f} to {high:+.3f}): {found['verdict']}"
+
+
+def _with_verdict(entry, score):
+    verdict = entry.get("difference", {}).get(score, {}).get("verdict", "")
+    found = f" ({verdict})" if verdict.startswith(("better", "worse")) else ""
+    return f"{entry['mean'][score]:.3f}{found}"
+
+
+def _seeds_note(result):
+    counts = {len(e["by_seed"]) for budget in result["budgets"].values() for e in budget.values()}
+    seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{min(counts)} seed"
+    seeds += "s" if counts != {1} and len(counts) == 1 else ""
+    planned = len(result["seeds"])
+    unfinished = "" if result["complete"] else f" of {planned}, not finished: more may change this"
+    return (
+        f"{result['data_source']}. `{result['command']}`, {result['input_size']} px, means over "
+        f"{seeds}{unfinished}; {result['device']}; TensorFlow {result['versions']['tensorflow']}, "
+        f"Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
+        f"where it says so; elsewhere no difference was found."
+    )
+
+
+def _test_note(result):
+    entries = result["test"]["variants"].items()
+    scores = [f"{name} {entry['mean']['mean_iou']:.3f}" for name, entry in entries]
+    return (
+        f"{result['test']['data_source']}, looked at once, mean IoU: {', '.join(scores)}. "
+        f"{result['winner']} was the highest on validation."
+    )
 
 
 def _outline(result):
@@ -300,6 +410,8 @@ def main():
     visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     for result in results:
+        if len(result.get("budgets", ())) > 1:
+            visualization.save_figure(variants_figure(result), variants_figure_path(result))
         if "contestants" in result and "validation" in result:
             visualization.save_figure(race_figure(result), race_figure_path(result))
     files.write(README, text.encode())
