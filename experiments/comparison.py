@@ -54,8 +54,13 @@ PROTOCOL = (
     "photos' own size. Weights of the last epoch. Differences from {reference} are means over the "
     "seeds that both have; their 95 % intervals are a paired bootstrap over images. A difference "
     "counts as found where the interval does not hold zero and all seeds, two or more, agree in "
-    "sign. Of 100 "
-    "such intervals without any difference, 5 would not hold zero."
+    "sign. Of 100 such intervals without any difference, 5 would not hold zero."
+)
+SAME_TIME = (
+    " The same time: as many steps as fit into the time that {reference} takes for its epochs, by "
+    "the time of a step, measured in turns; where the epochs take within {close:.0%} of it, one "
+    "training serves for both. A network that would take more than {most} times as long for the "
+    "epochs is compared in the same time alone."
 )
 
 
@@ -160,7 +165,8 @@ class Bench:
 
     def __init__(self, comparison, dataset, precision):
         self.comparison, self.dataset, self.precision = comparison, dataset, precision
-        self.folder, self._known = RUNS / comparison.name, {}
+        self.folder = RUNS / comparison.name
+        self._known, self._keys, self._speeds = {}, {}, {}  # read or worked out before
         self.size = next(iter(comparison.variants.values())).stages[-1].size
         self.small = resized(dataset, self.size)
 
@@ -227,9 +233,13 @@ class Bench:
         return model, history["seconds"]
 
     def _path(self, name, budget, seed, split="validation"):
-        stages, loss = self.stages(name, budget), self.comparison.variants[name].loss
-        key = identity.of([self._of(name), list(map(list, stages)), loss, seed])
-        return self.folder / _slug(name) / f"seed_{seed}" / f"{split}_{key}.npz"
+        which = (name, budget, seed)
+        if which not in self._keys:
+            stages, loss = self.stages(name, budget), self.comparison.variants[name].loss
+            known = [self._of(name), list(map(list, stages)), loss, seed]
+            self._keys[which] = identity.of(known)
+        folder = self.folder / _slug(name) / f"seed_{seed}"
+        return folder / f"{split}_{self._keys[which]}.npz"
 
     def _of(self, name):
         data = self.dataset
@@ -278,8 +288,12 @@ class Bench:
         )
 
     def _speed(self, name):
-        path = self._speed_path(name)
-        return json.loads(path.read_text()) if path.exists() else None
+        if name not in self._speeds:
+            path = self._speed_path(name)
+            if not path.exists():
+                return None
+            self._speeds[name] = json.loads(path.read_text())
+        return self._speeds[name]
 
     def _speed_path(self, name):
         variant = self.comparison.variants[name]
@@ -341,9 +355,7 @@ class Bench:
                 entry["step_seconds"] = round(self.step_seconds(name, stages), 1)
         result = {
             "comparison": comparison.name,
-            "protocol": PROTOCOL.format(
-                width=boundaries.OUTLINE_WIDTH, reference=comparison.baselines[0]
-            ),
+            "protocol": self._protocol(),
             "baselines": list(comparison.baselines),
             "seeds": list(SEEDS),
             "complete": self.complete(),
@@ -382,6 +394,11 @@ class Bench:
                     "variants": summary(kept, comparison.baselines[0], labelling),
                 }
         return result
+
+    def _protocol(self):
+        text = PROTOCOL + SAME_TIME * (TIME in self.comparison.budgets)
+        values = {"width": boundaries.OUTLINE_WIDTH, "close": CLOSE, "most": MOST}
+        return text.format(reference=self.comparison.baselines[0], **values)
 
 
 def resized(dataset, size):

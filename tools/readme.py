@@ -207,6 +207,12 @@ def variants(result):
     parts += [_seeds_note(result), result["protocol"]]
     if "test" in result:
         parts.append(_test_note(result))
+    ratios = [cost["time_ratio"] for cost in result["variants"].values() if cost["time_ratio"]]
+    if not others:  # one network: its time is held equal with its epochs, or nearly
+        parts.append(
+            f"A training takes {min(ratios):.2f} to {max(ratios):.2f} times as long as with "
+            f"{result['baselines'][0]}."
+        )
     if others:
         parts.append(f"![Mean IoU against minutes of training]({variants_figure_path(result)})")
     return "\n\n".join(parts)
