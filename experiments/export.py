@@ -390,7 +390,7 @@ def record(network, other, how, options, path):
     same = ("network", *How._fields)
     kept = [one for one in entries if any(one[name] != entry[name] for name in same)]
     order = sorted([*kept, entry], key=lambda one: [str(one[name]) for name in same])
-    files.write_json(target, {"exports": order})
+    files.write_json(target, {"exports": order, "command": "python -m experiments.export"})
     times = found["predict_ms"] / found["pass_ms"]
     print(
         f"{found['images']:,} test images: {100 * found['equal_pixels']:.3f} % of the pixels as "

@@ -81,6 +81,12 @@ def default_loss(labelling):
     return CrossEntropyDiceLoss(ignore=labelling.ignore)
 
 
+def steps_of_epoch(stage, examples):
+    """int, the batches of an epoch with so many examples."""
+    steps = math.ceil(examples / stage.batch_size)
+    return steps if stage.steps is None else min(stage.steps, steps)
+
+
 class _Task(NamedTuple):
     """What is learnt from: see ``train``."""
 
@@ -122,8 +128,8 @@ def _identity(task, run):
 
 def _identity_of_stage(task, stage, model, given):
     examples = datasets.count_examples(task.dataset, "train")
-    steps = stage.epochs * math.ceil(examples / stage.batch_size)
-    optimizer = training.make_optimizer(stage.learning_rate, steps)
+    steps = steps_of_epoch(stage, examples)
+    optimizer = training.make_optimizer(stage.learning_rate, stage.epochs * steps)
     return {
         "network": identity.of_graph(model),
         "start weights": identity.of(given),
@@ -189,6 +195,7 @@ def _batches(task, stage, seed):
     examples = pipeline.load_split(dataset, "train", stage.size)
     held_out = pipeline.load_split(dataset, "validation", stage.size)
     augmentation = task.augmentation if stage.augmented else None
+    steps = steps_of_epoch(stage, len(examples))
 
     def targets(batches):
         if border is None:
@@ -197,6 +204,6 @@ def _batches(task, stage, seed):
 
     def epochs(epoch):
         batches = pipeline.training_batches(examples, stage.batch_size, seed, augmentation, epoch)
-        return targets(batches)
+        return targets(batches.take(steps))
 
     return epochs, targets(pipeline.evaluation_batches(held_out, stage.batch_size))

@@ -48,7 +48,7 @@ def report(counts, dataset):
             name: _by_group(matrices, counts.known[key], names, labelling)
             for name, (key, names) in dataset.groups.items()
         },
-        **_calibration(counts.confidences),
+        **_calibration(counts.confidences.sum(axis=0)),
         "errors_by_distance": _by_distance(counts.distances),
         "errors_by_place": _by_place(counts.places),
         **_ranking(counts, labelling),
@@ -144,9 +144,9 @@ def _by_group(matrices, groups, names, labelling):
 
 
 def _calibration(confidences):
-    """The bins that hold pixels, and the expected calibration error (Guo et al., ICML 2017)."""
+    """The bins that hold pixels, and the calibration error."""
     pixels = confidences[:, 0].sum()
-    bins, error = [], 0.0
+    bins = []
     for count, right, confidence in confidences:
         if count:
             bins.append(
@@ -156,8 +156,8 @@ def _calibration(confidences):
                     "share": float(count / pixels),
                 }
             )
-            error += abs(confidence - right) / pixels
-    return {"calibration": bins, "calibration_error": float(error)}
+    error = float(evaluation.calibration_error(confidences))
+    return {"calibration": bins, "calibration_error": error}
 
 
 def _by_distance(distances):

@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     own_matrices: np.ndarray = None  # (N, C, K), at each photo's own size
     outlines: np.ndarray = None  # (N, regions, 4), see boundaries.outline_counts, outline_regions
     own_outlines: np.ndarray = None  # the same at each photo's own size
-    confidences: np.ndarray = None  # (CONFIDENCE_BINS, 3): pixels, right ones, sum of confidence
+    confidences: np.ndarray = None  # (N, CONFIDENCE_BINS, 3), see calibration_error
     distances: np.ndarray = None  # (bins, 2): pixels, wrong ones, see boundaries.distance_counts
     places: np.ndarray = None  # (height, width, 2): images that count this pixel, that miss it
     known: dict = None  # file_name and the groups: (N,) each, by their keys in the record
@@ -85,7 +85,7 @@ def _count(batch, probabilities, labelling, threshold):
         np.stack(own_matrices),
         np.stack([_outlines(*pair, labelling, columns) for pair in zip(masks, ids)]),
         np.stack(own_outlines),
-        _confidences(probabilities, ids, counted, wrong),
+        np.stack([_confidences(*parts) for parts in zip(probabilities, ids, counted, wrong)]),
         boundaries.distance_counts(masks, counted, wrong),
         np.stack([counted.sum(axis=0), wrong.sum(axis=0)], axis=-1),
         {"file_name": names, **others},
@@ -97,7 +97,7 @@ def joined(parts):
     kept = np.concatenate([part.matrices for part in parts]).any(axis=(1, 2))
     fields = {}
     for name, values in zip(Counts._fields, zip(*parts)):
-        if name in ("confidences", "distances", "places"):
+        if name in ("distances", "places"):
             fields[name] = None if values[0] is None else sum(values)
         elif name == "known" and values[0]:
             keys = values[0]
@@ -394,6 +394,20 @@ def bootstrap_interval(matrices, score, rounds=2000, seed=0):
     drawn = [np.bincount(rng.integers(0, count, count), None, count) for _ in range(rounds)]
     sums = np.tensordot(np.array(drawn, np.float64), matrices, axes=1)
     return tuple(np.quantile(score(sums), [0.025, 0.975], axis=0).tolist())
+
+
+def calibration_error(confidences):
+    """The expected calibration error (Guo et al., ICML 2017): how far the probability of the
+    predicted class is from the share of pixels that are right, the mean over bins by pixels.
+
+    Args:
+        confidences: (..., bins, 3): pixels, right ones, sum of their probabilities, by bin.
+
+    Returns:
+        (...) float64, 0..1.
+    """
+    pixels, right, confidence = np.moveaxis(np.asarray(confidences, np.float64), -1, 0)
+    return np.abs(confidence - right).sum(axis=-1) / pixels.sum(axis=-1)
 
 
 # What is counted

@@ -43,6 +43,7 @@ class Stage(NamedTuple):
       128 pixels, on others slower; a pre-trained encoder becomes slower on any.
     - ``augmented``: without, a training of a few epochs gets further; a long one overfits.
     - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
+    - ``steps``: an epoch ends after so many batches; None: after all.
     """
 
     size: int | tuple
@@ -52,6 +53,7 @@ class Stage(NamedTuple):
     jit_compile: bool | str = "auto"
     augmented: bool = True
     train_encoder: bool | str = True
+    steps: int | None = None
 
 
 class Run(NamedTuple):

@@ -23,7 +23,8 @@ from helpers.classes import PETS, Labelling
 ROOT = Path(__file__).parents[1] / "experiments"
 FOLDER, RESULTS = ROOT / "weights", ROOT / "results"
 SUFFIX = ".safetensors"
-BUILDERS = ("unet", "mobilenetv2_unet")  # functions of helpers.models
+# functions of helpers.models
+BUILDERS = ("unet", "residual_unet", "mobilenetv2_unet", "encoder_unet")
 SCALE = "/scale"
 
 
@@ -34,9 +35,9 @@ class Network(NamedTuple):
     - ``labelling``: classes.Labelling.
     - ``threshold``: with one logit: the probability above which a pixel is of the first class;
       None otherwise.
-    - ``builder``: "unet" or "mobilenetv2_unet", the function of ``helpers.models`` that built it,
-      and ``arguments``, a dict of JSON values, what it was given beside the input size. None of a
-      .keras file and of an exported one.
+    - ``builder``: a name in ``BUILDERS``, the function of ``helpers.models`` that built it, and
+      ``arguments``, a dict of JSON values, what it was given beside the input size and
+      ``weights``. None of a .keras file and of an exported one.
     - ``view``: photos.View, how images come to it.
     - ``mirrored``: whether ``model`` looks at the mirror image too, see ``models.mirrored``.
     - ``sha256``: of the file that it was read from; None of one that was just trained.

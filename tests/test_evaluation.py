@@ -71,7 +71,7 @@ def test_void_counts_for_nothing_by_hand():
     # road meets tree along three pixels; the car meets void alone, and so has no true outline
     outlines = [[5, 5, 3, 3], [0, 1, 0, 0], [3, 3, 3, 3], [0, 0, 0, 0]]
     assert counts.outlines.tolist() == counts.own_outlines.tolist() == [outlines]
-    assert counts.confidences.sum(axis=0)[:2].tolist() == [18, 17]
+    assert counts.confidences.sum(axis=(0, 1))[:2].tolist() == [18, 17]
     # from the upper side of the tree: 3 pixels at 0, 3 at 1, 11 from 2 to 4, the car's last above
     assert counts.distances[:5].tolist() == [[3, 0], [3, 0], [11, 1], [1, 0], [0, 0]]
     assert counts.places[..., 0].tolist() == (mask != VOID).tolist()

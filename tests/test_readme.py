@@ -57,6 +57,9 @@ def test_another_number_would_be_noticed():
             shown = shown["exports"][0]
         elif "cutouts" in shown:
             shown, name = list(shown["cutouts"].values())[-1]["cut-out"], "sad"
+        elif "comparison" in shown:
+            entry = list(list(shown["budgets"].values())[-1].values())[-1]
+            shown = entry["mean"]
         elif "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
         elif "border" in shown:
@@ -163,3 +166,38 @@ def test_commands_that_it_names_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for module in re.findall(r"python3? -m ((?:helpers|experiments|tools)\.[\w.]+)", TEXT):
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def compared(name, seeds, budgets):
+    """A result of experiments.comparison, made up, of two variants."""
+    scores = dict.fromkeys(readme.SCORE_NAMES, 0.7)
+    found = {"value": 0.01, "interval": [0.005, 0.02], "by_seed": [0.01], "verdict": "better"}
+    entry = {"by_seed": dict.fromkeys(seeds, scores), "mean": scores, "step_seconds": 90.0}
+    other = {**entry, "difference": dict.fromkeys(readme.SCORE_NAMES, found)}
+    cost = {"parameters": 1_000_000, "multiply_adds": 10**9, "time_ratio": 1.0}
+    return {
+        "comparison": name,
+        "budgets": {budget: {"a": entry, "b": other} for budget in budgets},
+        "variants": {"a": cost, "b": cost, "not trained yet": {**cost, "time_ratio": None}},
+        "baselines": ["a"],
+        "seeds": [1, 2, 3],
+        "complete": len(seeds) == 3,
+        "protocol": "The protocol.",
+        **{"data_source": "somewhere", "command": "command", "input_size": 128, "device": "CPU"},
+        "versions": {"tensorflow": "2", "keras": "3"},
+    }
+
+
+@pytest.mark.parametrize("seeds, said", [("1", "1 seed of 3, not finished"), ("123", "3 seeds;")])
+def test_comparisons_are_told_with_their_seeds(seeds, said):
+    of_losses = compared("losses", seeds, ["epochs"])
+    text = readme.variants(of_losses)
+    assert said in text and "+0.010 (+0.005 to +0.020): better" in text
+    assert "Parameters" not in text and "![" not in text  # of one network
+    of_networks = compared("architectures", seeds, ["epochs", "time"])
+    del of_networks["budgets"]["epochs"]["b"]
+    assert "| b | too slow | **0.700** |" in readme.variants(of_networks)
+    readme.variants_figure(of_networks)
+    assert "### Losses compared" in readme.filled(
+        TEXT, [*readme.load_results(ROOT / readme.RESULTS), of_losses]
+    )

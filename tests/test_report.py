@@ -83,7 +83,7 @@ def test_any_labelling_and_groups_are_reported(labelling, model, groups):
     if model and len(labelling) > 2:
         total = evaluation.binary_matrices(total, next(iter(labelling.border_rules.values())))
     pixels, right = total.sum(), np.trace(total)
-    assert counts.confidences.sum(axis=0)[:2].tolist() == [pixels, right]
+    assert counts.confidences.sum(axis=(0, 1))[:2].tolist() == [pixels, right]
     for part in (counts.distances.sum(axis=0), counts.places.sum(axis=(0, 1))):
         assert part.tolist() == [pixels, pixels - right]
 

@@ -66,6 +66,10 @@ INTERVALS = {
     "20 validation images, a name that takes two lines": (0.95, 0.91, 0.97),
     "test": (0.93, 0.927, 0.933),
 }
+DIFFERENCES = {
+    "found": (0.01, 0.004, 0.013, [0.011, 0.009]),
+    "not found": (-0.001, -0.002, 0.002, [-0.003, 0.001]),
+}
 BINS = [
     {"confidence": 0.55, "accuracy": 0.5, "share": 0.1},
     {"confidence": 0.97, "accuracy": 0.99, "share": 0.9},
@@ -92,6 +96,7 @@ FIGURES = {  # size in pixels, what a notebook prints as <Figure size ...>; func
     "features": ((840, 300), viz.plot_feature_maps, (IMAGES[0], MAPS), {}),
     "thresholds": ((700, 440), viz.plot_thresholds, THRESHOLDS, {"labelling": PETS}),
     "intervals": ((800, 230), viz.plot_intervals, (INTERVALS,), {}),
+    "differences": ((800, 300), viz.plot_differences, (DIFFERENCES,), {}),
     "curves": ((800, 400), viz.plot_training_curves, (HISTORY,), {}),
     "four curves": ((800, 540), viz.plot_training_curves, (RUNS,), {}),
     "bars": ((750, 450), viz.plot_class_bars, ({"IoU": [0.5, 1, 0]},), {"labelling": PETS}),
@@ -406,6 +411,10 @@ BAD = {
     "no metric": (chart(viz.plot_training_curves, {"loss": [1], "acc": [1]}), r"1 or more.*'acc'"),
     "two scores": (chart(viz.plot_class_bars, {"a": [1, 1]}, labelling=PETS), r"expected \(3,\)"),
     "no interval": (chart(viz.plot_intervals, {"a": (0.5, 0.6, 0.7)}), "low <= value <= high"),
+    "no interval around it": (
+        chart(viz.plot_differences, {"a": (0.5, 0.6, 0.7, [0.5])}),
+        "low <= value <= high",
+    ),
     "no speed": (chart(viz.plot_speeds, {"a": 0.0}), "expected numbers above 0"),
     "seconds go back": (chart(viz.plot_progress, {"a": ([2, 1], [0, 1])}), "numbers that grow"),
     "sizes of some": (

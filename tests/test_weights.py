@@ -66,6 +66,25 @@ def test_a_changed_or_cut_file_is_not_loaded():
 
 
 @pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("residual_unet", {"classes": 2, "width": 2, "depth": 1}),
+        ("encoder_unet", {"classes": 2, "encoder": "MobileNetV3Small", "decoder": "lraspp"}),
+    ],
+)
+def test_every_network_comes_back_with_its_arguments(name, arguments):
+    random = {"weights": None} if "encoder" in arguments else {}
+    model = weights.BUILDERS[name](32, **arguments, **random)
+    model.set_weights([np.float16(w).astype("float32") for w in model.get_weights()])
+    weights.save(weights.Network(model, PETS.binary, None, name, arguments), PATH)
+    weights.BUILDERS[name](32, **arguments, **random)  # another one built meanwhile
+    loaded = weights.load(PATH)
+    assert loaded.builder == name and loaded.arguments == arguments
+    for old, new in zip(model.get_weights(), loaded.model.get_weights(), strict=True):
+        assert np.array_equal(old, new)
+
+
+@pytest.mark.parametrize(
     "changed, message",
     [({"classes": 1}, "has the shape"), ({"depth": 2}, "is only in one of the two")],
 )

@@ -28,6 +28,13 @@ BEGIN, END = (
 PHOTO_NETWORK = "mobilenetv2_unet_256"
 FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
 RUNTIMES = ("onnxruntime", "ai-edge-litert", "tensorflow", "keras")
+SCORE_NAMES = {
+    "mean_iou": "Mean IoU",
+    "border_iou": "Border IoU",
+    "boundary_f": "Boundary F",
+    "calibration_error": "Calibration error",
+}
+NETWORKS = ("mobilenetv2_unet", "unet_from_scratch")  # commands
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
 
@@ -75,18 +82,15 @@ def cost_figure(results):
     Returns:
         matplotlib Figure.
     """
-    points = {}
-    for result in results:
-        if "rounds" in result or "exports" in result:
-            continue
-        if "contestants" in result:
-            *others, _ = result["contestants"].items()
-            for name, entry in others:
-                points[name] = (entry["seconds"][-1] / 60, entry["test"]["mean_iou"])
-        elif "iou" in result and "border" not in result:
-            name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
-            points[name] = (result["train_seconds"] / 60, result["mean_iou"])
-    return visualization.plot_accuracy_and_time(points, source=results[0]["data_source"])
+    networks, points = _of(results, *NETWORKS), {}
+    for result in networks:
+        name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
+        points[name] = (result["train_seconds"] / 60, result["mean_iou"])
+    for result in _of(results, "time_to_accuracy"):
+        *others, _ = result["contestants"].items()
+        for name, entry in others:
+            points[name] = (entry["seconds"][-1] / 60, entry["test"]["mean_iou"])
+    return visualization.plot_accuracy_and_time(points, source=networks[0]["data_source"])
 
 
 def race_figure(result):
@@ -217,6 +221,72 @@ def comparison(result):
     return "\n\n".join([_rows(lines), reached, note, picture])
 
 
+def variants(result):
+    """A run of ``experiments.comparison`` as Markdown: one row a variant, and its figure where
+    variants take different time.
+
+    Args:
+        result: dict, as ``experiments.losses`` and ``experiments.architectures`` write it.
+
+    Returns:
+        str.
+    """
+    *others, (main, entries) = result["budgets"].items()
+    titles = [SCORE_NAMES[score] for score in SCORE_NAMES]
+    head = ["", *(f"Mean IoU, same {budget}" for budget, _ in others)]
+    head += [f"{titles[0]}, same {main}" if others else titles[0], "Difference (95 % interval)"]
+    costs = ["Parameters", "Multiply-adds", "Time in the same epochs"] if others else []
+    lines = [[*head, *titles[1:], *costs], ["---"] * len(head + titles[1:] + costs)]
+    for name, entry in entries.items():
+        cost = result["variants"][name]
+        cells = [_mean_iou(budget.get(name)) for _, budget in others]
+        cells += [f"**{entry['mean']['mean_iou']:.3f}**", _difference(entry)]
+        cells += [_with_verdict(entry, score) for score in list(SCORE_NAMES)[1:]]
+        if others:
+            cells += [f"{cost['parameters'] / 1e6:.1f} M", f"{cost['multiply_adds'] / 1e9:.2f} G"]
+            cells.append(f"{cost['time_ratio']:.1f} x")
+        lines.append([name, *cells])
+    parts = [f"### {result['comparison'].capitalize()} compared", _rows(lines)]
+    parts += [_seeds_note(result), result["protocol"]]
+    if "test" in result:
+        parts.append(_test_note(result))
+    ratios = [cost["time_ratio"] for cost in result["variants"].values() if cost["time_ratio"]]
+    if not others:  # one network: its time is held equal with its epochs, or nearly
+        parts.append(
+            f"A training takes {min(ratios):.2f} to {max(ratios):.2f} times as long as with "
+            f"{result['baselines'][0]}."
+        )
+    if others:
+        parts.append(f"![Mean IoU against minutes of training]({variants_figure_path(result)})")
+    return "\n\n".join(parts)
+
+
+def variants_figure(result):
+    """Mean IoU on validation against minutes of training in the same epochs, the mark's area by
+    parameters. A network too slow for these is shown in the same time as the first.
+
+    Args:
+        result: dict, as ``experiments.architectures`` writes it.
+
+    Returns:
+        matplotlib Figure.
+    """
+    points = {}
+    for name, cost in result["variants"].items():
+        for entries in result["budgets"].values():
+            if name in entries:
+                minutes = entries[name]["step_seconds"] / 60
+                score, millions = entries[name]["mean"]["mean_iou"], cost["parameters"] / 1e6
+                points[name.replace(" from ", "\nfrom ")] = minutes, score, millions
+                break
+    return visualization.plot_accuracy_and_time(points, source=result["data_source"])
+
+
+def variants_figure_path(result):
+    """Where that figure lies."""
+    return RESULTS / f"{result['comparison']}.png"
+
+
 def pipelines(result):
     """A run of ``experiments.benchmarks.input_pipeline`` as Markdown: one row a contestant."""
     lines = [["Input pipeline", "First epoch", "Later epochs", "Cache"], ["---"] * 4]
@@ -305,30 +375,23 @@ def filled(readme, results):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
-    races = [result for result in results if "validation" in result and "contestants" in result]
-    speeds = [result for result in results if "rounds" in result]
-    binary = [result for result in results if "border" in result]
-    own = [result for result in results if "folder" in result]
-    others = [result for result in results if "contestants" not in result and result not in own]
-    networks = [result for result in others if "iou" in result]
-    taken = [result for result in results if "exports" in result]
-    writers = {"input_pipeline": pipelines, "training_step": steps}
-    measured = [writers[result["command"].split(".")[-1]](result) for result in speeds]
     parts = [
-        table(networks),
+        table(_of(results, *NETWORKS)),
         f"![Mean IoU against minutes of training]({COST_FIGURE})",
         "### Pet against background",
-        binary_table(binary),
-        "### Other people's images",
-        own_images_table(own),
-        "### Compared with TensorFlow's tutorial",
-        *map(comparison, races),
-        "### Speed",
-        *measured,
-        *(["### Without TensorFlow", *map(exports, taken)] if taken else []),
-        "### Cut-outs",
-        *(cutouts(result) for result in results if "cutouts" in result),
+        binary_table(_of(results, "binary_unet")),
     ]
+    for heading, writer, *commands in (
+        ("Other people's images", own_images_table, "own_images"),
+        ("Compared with TensorFlow's tutorial", _each(comparison), "time_to_accuracy"),
+        (None, _each(variants), "losses", "architectures"),
+        ("Speed", _each(pipelines), "input_pipeline"),
+        (None, _each(steps), "training_step"),
+        ("Without TensorFlow", _each(exports), "export"),
+        ("Cut-outs", _each(cutouts), "cutouts"),
+    ):
+        if found := _of(results, *commands):
+            parts += [f"### {heading}"] * bool(heading) + [writer(found)]
     return "\n\n".join([before + BEGIN, *parts, END + rest.split(END)[1]])
 
 
@@ -363,6 +426,15 @@ def load_results(folder=RESULTS):
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
 
 
+def _of(results, *commands):
+    """The results of these commands of ``experiments``."""
+    return [r for r in results if r["command"].split()[2].split(".")[-1] in commands]
+
+
+def _each(writer):
+    return lambda results: "\n\n".join(map(writer, results))
+
+
 def _seconds_to(entry, score):
     """The training time of a contestant's first epoch with that score; None if it has none."""
     epochs = zip(entry["seconds"], entry["validation_mean_iou"])
@@ -378,6 +450,47 @@ def _by_class(names, values):
         low, high = np.argmin(values), np.argmax(values)
         return f"{values[low]:.3f} ({names[low]}) to {values[high]:.3f} ({names[high]})"
     return ", ".join(f"{name} {value:.3f}" for name, value in zip(names, values))
+
+
+def _mean_iou(entry):
+    return "too slow" if entry is None else f"{entry['mean']['mean_iou']:.3f}"
+
+
+def _difference(entry):
+    if "difference" not in entry:
+        return ""
+    found = entry["difference"]["mean_iou"]
+    low, high = found["interval"]
+    return f"{found['value']:+.3f} ({low:+.3f} to {high:+.3f}): {found['verdict']}"
+
+
+def _with_verdict(entry, score):
+    verdict = entry.get("difference", {}).get(score, {}).get("verdict", "")
+    found = f" ({verdict})" if verdict.startswith(("better", "worse")) else ""
+    return f"{entry['mean'][score]:.3f}{found}"
+
+
+def _seeds_note(result):
+    counts = {len(e["by_seed"]) for budget in result["budgets"].values() for e in budget.values()}
+    seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{min(counts)} seed"
+    seeds += "s" if counts != {1} and len(counts) == 1 else ""
+    planned = len(result["seeds"])
+    unfinished = "" if result["complete"] else f" of {planned}, not finished: more may change this"
+    return (
+        f"{result['data_source']}. `{result['command']}`, {result['input_size']} px, means over "
+        f"{seeds}{unfinished}; {result['device']}; TensorFlow {result['versions']['tensorflow']}, "
+        f"Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
+        f"where it says so; elsewhere no difference was found."
+    )
+
+
+def _test_note(result):
+    entries = result["test"]["variants"].items()
+    scores = [f"{name} {entry['mean']['mean_iou']:.3f}" for name, entry in entries]
+    return (
+        f"{result['test']['data_source']}, looked at once, mean IoU: {', '.join(scores)}. "
+        f"{result['winner']} was the highest on validation."
+    )
 
 
 def _outline(result):
@@ -421,9 +534,10 @@ def main():
     visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     PIL.Image.fromarray(cutout_figure()).save(CUTOUT_FIGURE, optimize=True)
-    for result in results:
-        if "contestants" in result and "validation" in result:
-            visualization.save_figure(race_figure(result), race_figure_path(result))
+    for result in _of(results, "architectures"):
+        visualization.save_figure(variants_figure(result), variants_figure_path(result))
+    for result in _of(results, "time_to_accuracy"):
+        visualization.save_figure(race_figure(result), race_figure_path(result))
     files.write(README, text.encode())
 
 

@@ -221,8 +221,8 @@ def _done(work, job, made_from):
     targets = prediction.output_paths(job.path, job.folder, kinds)
     if os.path.exists(targets[0]) and (other := made_from.get(_file_id(targets[0]))):
         raise ValueError(
-            f"{job.path}: {targets[0]} has just been written for {other}. Give one of them another "
-            f"name, or write to another folder with --out."
+            f"{job.path}: {targets[0]} has just been written for {other}. Give one of them "
+            f"another name, or write to another folder with --out."
         )
     ids, line = None, None
     if not (job.resumes and prediction.is_done(work.network, job.path, targets, work.background)):

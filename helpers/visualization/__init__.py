@@ -15,6 +15,7 @@ from helpers.visualization.charts import (
     plot_calibration,
     plot_class_bars,
     plot_confusion_matrix,
+    plot_differences,
     plot_errors_by_distance,
     plot_intervals,
     plot_places,

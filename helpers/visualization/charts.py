@@ -66,6 +66,38 @@ def plot_intervals(scores, *, source, xlabel="score"):
 
 
 @canvas.styled
+def plot_differences(differences, *, source, xlabel="difference"):
+    """Differences from a reference, which is the line at 0, with their intervals and what each
+    seed gave as an open marker: 1 to 40 entries, name -> (value, low, high, values by seed), one
+    below the other. Where an interval holds 0, no difference was found, and it is grey."""
+    canvas.check_named(differences, "differences", "name -> (value, low, high, by seed)", most=40)
+    for name, (value, low, high, _) in differences.items():
+        if not low <= value <= high:
+            raise ValueError(
+                f"differences[{name!r}] is {value} with the interval {low} to {high}: expected "
+                f"low <= value <= high."
+            )
+    fig, ax = canvas.new_chart((8.0, 2.0 + 0.5 * len(differences)), source)
+    for place, (value, low, high, by_seed) in enumerate(differences.values()):
+        color = "#666666" if low <= 0 <= high else BLUE
+        ax.plot([low, high], [place, place], color=color, marker="|", markersize=12)
+        ax.plot(value, place, "o", color=color)
+        dots = {"markerfacecolor": "white", "markeredgecolor": color, "zorder": 1}
+        ax.plot(by_seed, [place - 0.25] * len(by_seed), "o", markersize=5, **dots)
+    ax.axvline(0, color="black", linestyle="--")
+    ax.set_yticks(range(len(differences)), [wrap(name, 3.0) for name in differences])
+    ax.set(ylim=(len(differences) - 0.5, -0.6), xlabel=wrap(xlabel, 4.5))  # the first one on top
+    ax.grid(axis="x")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    names = {BLUE: "0 outside the interval", "#666666": "0 inside: no difference found"}
+    handles = [Line2D([], [], color=c, marker="o", label=label) for c, label in names.items()]
+    style = {"color": "black", "linestyle": "none", "markerfacecolor": "white"}
+    handles.append(Line2D([], [], marker="o", markersize=5, label="one seed", **style))
+    canvas.add_legend(fig, handles, columns=3)
+    return fig
+
+
+@canvas.styled
 def plot_training_curves(history, *, source, metric="mean_dice"):
     """Loss and metric by epoch: training solid with filled markers, validation dashed with open
     ones, the best epoch, that of the highest validation metric, starred.
@@ -179,7 +211,7 @@ def plot_progress(runs, *, source, ylabel="validation mean IoU"):
 @canvas.styled
 def plot_accuracy_and_time(points, *, source, ylabel="mean IoU"):
     """A score against the minutes of training that it took, on a logarithmic axis, one mark a
-    network. ``points``: dict of 1 to 8 entries, name -> (minutes, score), or for all of them name
+    network. ``points``: dict of 1 to 12 entries, name -> (minutes, score), or for all of them name
     -> (minutes, score, millions of parameters), which the mark's area then shows."""
     minutes, scores, *millions = _check_points(points)
     fig, ax = canvas.new_chart((8.0, 5.1 if millions else 4.6), source)
@@ -370,7 +402,7 @@ def _check_curve(pair, name):
 
 
 def _check_points(points):  # -> minutes, scores and, where there are any, millions
-    canvas.check_named(points, "points", "name -> (minutes, score)", most=8)
+    canvas.check_named(points, "points", "name -> (minutes, score)", most=12)
     lengths = {len(point) for point in points.values()}
     table = np.array(list(points.values()), float) if lengths in ({2}, {3}) else np.zeros((1, 2))
     if not (table[:, ::2].min() > 0 and table[:, 1].min() >= 0 and table[:, 1].max() <= 1):
