@@ -112,7 +112,7 @@ def by_image(counts):
     names = [name.rpartition("@")[0] for name in counts.known["file_name"]]
     names, first, places = np.unique(names, return_index=True, return_inverse=True)
     sums = {}
-    for field in ("matrices", "own_matrices", "outlines", "own_outlines"):
+    for field in ("matrices", "own_matrices", "outlines", "own_outlines", "confidences"):
         values = getattr(counts, field)
         sums[field] = np.zeros((len(names), *values.shape[1:]), values.dtype)
         np.add.at(sums[field], places, values)

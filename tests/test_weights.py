@@ -74,10 +74,10 @@ def test_a_changed_or_cut_file_is_not_loaded():
 )
 def test_every_network_comes_back_with_its_arguments(name, arguments):
     random = {"weights": None} if "encoder" in arguments else {}
-    model = weights.BUILDERS[name](32, **arguments, **random)
+    model = getattr(models, name)(32, **arguments, **random)
     model.set_weights([np.float16(w).astype("float32") for w in model.get_weights()])
     weights.save(weights.Network(model, PETS.binary, None, name, arguments), PATH)
-    weights.BUILDERS[name](32, **arguments, **random)  # another one built meanwhile
+    getattr(models, name)(32, **arguments, **random)  # another one built meanwhile
     loaded = weights.load(PATH)
     assert loaded.builder == name and loaded.arguments == arguments
     for old, new in zip(model.get_weights(), loaded.model.get_weights(), strict=True):

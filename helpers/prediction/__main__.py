@@ -137,10 +137,10 @@ def _work(options):
     if options.out:
         files.check_writable(options.out / "any_mask.png")
     if options.counts:
-        if options.counts.suffix != ".csv" or cut:
-            raise ValueError(
-                f"--counts {options.counts}: expected a file that ends in .csv, and no --cutout."
-            )
+        if options.counts.suffix != ".csv":
+            raise ValueError(f"--counts {options.counts}: expected a file that ends in .csv.")
+        if cut:
+            raise ValueError("--counts needs masks, which --cutout does not make: leave one out.")
         files.check_writable(options.counts)
     network = weights.open_network(options.weights)
     if options.tile is not None:
