@@ -305,7 +305,11 @@ def speed(network, other, paths, source, path):
 def _rate(network, paths):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         jobs = [prediction.Job(path, Path(folder), False) for path in paths]
-        return len(paths) / _seconds(prediction.predict_all, network, jobs)
+        began = time.perf_counter()
+        failures, _ = prediction.predict_all(network, jobs)
+        if failures:
+            raise RuntimeError(failures[0])
+        return len(paths) / (time.perf_counter() - began)
 
 
 def _cold(source, photo):
