@@ -9,6 +9,8 @@ where TensorFlow Lite's labels are as well.
 import hashlib
 import io
 import json
+import os
+import threading
 import zipfile
 from pathlib import Path
 
@@ -60,11 +62,12 @@ class Model:
         return Model(self._run, shape, self.flexible)
 
 
-def load(path):
+def load(path, threads=None):
     """An exported network.
 
     Args:
         path: of an .onnx or .tflite file that ``experiments.export`` wrote.
+        threads: that one pass uses; None for one a core.
 
     Returns:
         Model; classes.Labelling; and a dict of what else the file says: ``threshold`` and
@@ -81,7 +84,7 @@ def load(path):
     content = path.read_bytes()
     kind, package = KINDS[path.suffix]
     try:
-        run, taken, given, text = (_onnx if path.suffix == ".onnx" else _litert)(content)
+        run, taken, given, text = (_onnx if path.suffix == ".onnx" else _litert)(content, threads)
     except ImportError as error:
         raise ImportError(
             f"{path} is run by {package}, which cannot be imported ({error}): python -m pip "
@@ -140,11 +143,12 @@ def _read(text, path):
     return labelling, config
 
 
-def _onnx(content):
+def _onnx(content, threads):
     """(function that runs it, shape of its input, shape of its output, its JSON or None)"""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3  # errors: the rest is about its own optimizations
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
@@ -158,7 +162,7 @@ def _onnx(content):
     return run, taken.shape, given.shape, text
 
 
-def _litert(content):
+def _litert(content, threads):
     """As ``_onnx``."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -166,18 +170,19 @@ def _litert(content):
         return None, (), (), None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         text = archive.read(f"{KEY}.json").decode()
-    interpreter = Interpreter(model_content=content)
+    interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    shape = []
+    shape, lock = [], threading.Lock()
 
     def run(images):
-        if shape != list(images.shape):
-            interpreter.resize_tensor_input(taken["index"], images.shape)
-            interpreter.allocate_tensors()
-            shape[:] = images.shape
-        interpreter.set_tensor(taken["index"], images)
-        interpreter.invoke()
-        return interpreter.get_tensor(given["index"])
+        with lock:  # unlike a session of ONNX Runtime, it holds one image's values
+            if shape != list(images.shape):
+                interpreter.resize_tensor_input(taken["index"], images.shape)
+                interpreter.allocate_tensors()
+                shape[:] = images.shape
+            interpreter.set_tensor(taken["index"], images)
+            interpreter.invoke()
+            return interpreter.get_tensor(given["index"])
 
     shapes = [[int(side) for side in part["shape_signature"]] for part in (taken, given)]
     return run, *shapes, text

@@ -3,6 +3,7 @@ of them. In bounded memory, without TensorFlow."""
 
 import contextlib
 import os
+import threading
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ OTHER_KINDS = {  # by the first bytes, in small letters: what is often taken for
     b"<svg": "an SVG file",
     b"%pdf": "a PDF file",
 }
+_LOCK, _READERS, _OFF = threading.Lock(), [], contextlib.ExitStack()
 
 
 class View(NamedTuple):
@@ -196,24 +198,38 @@ def _remedy():
 @contextlib.contextmanager
 def opened(path):
     """The file as a Pillow image, its size known and its pixels not yet decoded."""
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    PIL.Image.MAX_IMAGE_PIXELS = None  # we have our own: Pillow's is below what telephones take
+    # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory, and
+    # scrambles one that is stored on its side.
+    with _pillow_let_be(), path.open("rb") as file:
+        try:
+            image = PIL.Image.open(file, formats=FORMATS)
+        except Exception as error:  # the decoders' own: of many kinds
+            raise ValueError(
+                f"{path} is not a photo that can be read, or is damaged at its beginning: "
+                f"{_remedy()}"
+            ) from error
+        yield image
+
+
+@contextlib.contextmanager
+def _pillow_let_be():
+    """Without Pillow's limit, which is below what telephones take (we have our own), and without
+    its warnings about metadata. Both are the whole process's: the first thread that reads switches
+    them off, the last one back on."""
+    with _LOCK:
+        if not _READERS:
+            _OFF.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _OFF.callback(setattr, PIL.Image, "MAX_IMAGE_PIXELS", PIL.Image.MAX_IMAGE_PIXELS)
+            PIL.Image.MAX_IMAGE_PIXELS = None
+        _READERS.append(threading.get_ident())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata
-            # Not the path itself: from a path, Pillow 13 maps an uncompressed TIFF into memory,
-            # and scrambles one that is stored on its side.
-            with path.open("rb") as file:
-                try:
-                    image = PIL.Image.open(file, formats=FORMATS)
-                except Exception as error:  # the decoders' own: of many kinds
-                    raise ValueError(
-                        f"{path} is not a photo that can be read, or is damaged at its beginning: "
-                        f"{_remedy()}"
-                    ) from error
-                yield image
+        yield
     finally:
-        PIL.Image.MAX_IMAGE_PIXELS = limit
+        with _LOCK:
+            _READERS.pop()
+            if not _READERS:
+                _OFF.close()
 
 
 def _is_full_range(image):

@@ -227,7 +227,7 @@ def published(name):
     return load(FOLDER / f"{name}{SUFFIX}", result["weights"]["sha256"])
 
 
-def open_network(source, labelling=PETS):
+def open_network(source, labelling=PETS, threads=None):
     """A trained network, read without running code: published weights by their hash, numbers
     alone from a .safetensors file, a checkpoint in Keras's safe mode, an exported network.
 
@@ -235,6 +235,7 @@ def open_network(source, labelling=PETS):
         source: the name of published weights, or a .safetensors, .keras, .onnx or .tflite file; of
             these the name alone where the file is in ``experiments/weights``.
         labelling: of a .keras file, which does not say.
+        threads: that one pass of an exported network uses; None for one a core.
 
     Returns:
         Network.
@@ -250,7 +251,7 @@ def open_network(source, labelling=PETS):
     if path.suffix in exported.KINDS:
         beside = FOLDER / path.name
         path = beside if path.parent == Path() and not path.exists() and beside.exists() else path
-        model, labelling, known = exported.load(path)
+        model, labelling, known = exported.load(path, threads)
         return Network(model, labelling, **known)
     if path.suffix == SUFFIX:
         return load(path)

@@ -207,6 +207,18 @@ def test_what_is_no_photo_is_one_clear_error(path, name, monkeypatch):
     assert PIL.Image.MAX_IMAGE_PIXELS == limit  # others use Pillow as well
 
 
+def test_two_that_are_read_at_once_leave_pillow_as_it_was(path):
+    path.write_bytes(saved(COLOUR, "PNG"))
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    first, second = photos.opened(path), photos.opened(path)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert PIL.Image.MAX_IMAGE_PIXELS is None
+    second.__exit__(None, None, None)
+    assert PIL.Image.MAX_IMAGE_PIXELS == limit
+
+
 # As a network sees it
 
 

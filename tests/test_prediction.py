@@ -131,7 +131,9 @@ def command(monkeypatch, tmp_path):
 
     def run(*options, network=BY_COLOUR, encoding="utf-8"):
         monkeypatch.setattr(
-            weights, "open_network", open_network if network is None else lambda source: network
+            weights,
+            "open_network",
+            open_network if network is None else lambda source, **_: network,
         )
         monkeypatch.setattr("sys.argv", ["prediction", *map(str, options)])
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
@@ -392,6 +394,23 @@ def test_a_network_that_was_trained_on_tiles_predicts_in_tiles(command):
     ):
         assert command("cat.png", *options, network=network)[0] == 0
         assert np.array_equal(PIL.Image.open("cat_mask.png"), expected), options
+
+
+def test_several_at_once_are_those_of_one_after_the_other(command):
+    names = [f"{number}.png" for number in range(6)]
+    for name in names:
+        image = RNG.integers(0, 256, (*RNG.integers(20, 90, 2), 3), np.uint8)
+        write_photos(name, image=PIL.Image.fromarray(image))
+    Path("bad.png").write_bytes(b"<html>")
+    write_photos("0.jpg")  # the same mask as of 0.png
+    given = [*names[:3], "bad.png", *names[3:], "0.jpg"]
+    status, out, (*err, _, _, _) = command(*given, network=None)
+    assert status == 1 and [line.split(":")[0] for line in out] == names
+    assert err[0].startswith("bad.png is a web") and "has just been written for 0.png" in err[1]
+    network = weights.open_network(prediction.WEIGHTS)
+    for name in names:
+        expected = prediction.predict_photo(network, photos.read_photo(name))
+        assert np.array_equal(PIL.Image.open(f"{Path(name).stem}_mask.png"), expected)
 
 
 LIGHT = """

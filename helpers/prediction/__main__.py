@@ -30,22 +30,26 @@ that was stopped resumes: what is there, complete and of the same photo and netw
 """
 
 import argparse
+import collections
 import contextlib
 import csv
+import functools
 import glob
 import io
 import os
 import re
 import sys
 import time
+from concurrent import futures
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from helpers import clips, cutout, files, objects, photos, prediction, weights
+from helpers import clips, cutout, exported, files, objects, photos, prediction, weights
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a file's name may hold them
+WORKERS = min(4, os.cpu_count() or 1)  # photos at once: each takes its memory
 PROGRESS = 10  # seconds between two lines that say how far it is, where they stay
 COLUMNS = ("count", "mean_area", "median_area", "smallest", "largest")
 
@@ -60,14 +64,13 @@ class Job(NamedTuple):
 
 
 class Work(NamedTuple):
-    """``network``: weights.Network. ``kind``: "overlay", "mask" or "cutout", as in
-    ``prediction.predict_clip``. ``background``: for ``cutout.compose``, or None. ``counts``:
-    whether objects are counted."""
+    """``network``: weights.Network. ``kind`` and ``cut``: as in ``prediction.predict_clip``.
+    ``counts``: whether objects are counted."""
 
     network: weights.Network
-    kind: str
-    background: object
-    counts: bool
+    kind: str = "overlay"
+    cut: prediction.Cut | None = None
+    counts: bool = False
 
 
 def main():
@@ -76,9 +79,9 @@ def main():
             stream.reconfigure(errors="backslashreplace")  # a character that a console lacks
     options = _parser().parse_args()
     try:
-        work = _work(options)
+        _check(options)
         jobs = _jobs(options.photos, options.out)
-        failures, rows = _predict_all(work, jobs)
+        failures, rows = predict_all(_work(options, len(jobs)), jobs)
         if options.counts:
             files.write(options.counts, _table(rows))
     except (ImportError, OSError, ValueError) as error:
@@ -86,7 +89,7 @@ def main():
     except KeyboardInterrupt:
         _say("Stopped. The files that are there are complete.", sys.stderr)
         sys.exit(130)
-    if failures and len(jobs) > 1:
+    if failures and (len(jobs) > 1 or jobs[0].resumes):  # else it was said already
         for line in (f"{len(failures)} of {len(jobs)} photos failed:", *failures):
             _say(line, sys.stderr)
     sys.exit(1 if failures else 0)
@@ -112,6 +115,13 @@ def _parser():
     kinds.add_argument("--cutout", action="store_true", help="only the foreground, with its fur")
     kinds.add_argument("--masks", action="store_true", help="of a video, masks and no overlay")
     parser.add_argument(
+        "--foreground",
+        action="append",
+        metavar="CLASS",
+        help="what is cut out; may be given again (default: the first class, of a network that "
+        "knows a border)",
+    )
+    parser.add_argument(
         "--background", help="of a cut-out: a colour, such as white or #f0f0f0, or a photo"
     )
     parser.add_argument(
@@ -130,26 +140,35 @@ def _parser():
     return parser
 
 
-def _work(options):
-    cut = options.cutout or options.background is not None
-    if options.masks and cut:
-        raise ValueError("--masks and --background do not go together: give one of them.")
+def _is_cut(options):
+    return options.cutout or options.background is not None or options.foreground is not None
+
+
+def _check(options):
+    if options.masks and _is_cut(options):
+        raise ValueError("--masks does not go with what is for cut-outs: give one of them.")
     if options.out:
         files.check_writable(options.out / "any_mask.png")
     if options.counts:
         if options.counts.suffix != ".csv":
             raise ValueError(f"--counts {options.counts}: expected a file that ends in .csv.")
-        if cut:
+        if _is_cut(options):
             raise ValueError("--counts needs masks, which --cutout does not make: leave one out.")
         files.check_writable(options.counts)
-    network = weights.open_network(options.weights)
+
+
+def _work(options, count):
+    # Several photos at once, each on one core, are faster than one after the other on all.
+    network = weights.open_network(options.weights, threads=1 if count > 1 else None)
     if options.tile is not None:
         network = prediction.in_tiles(network, options.tile)
-    background = None
-    if options.background is not None:
-        background = cutout.open_background(options.background, photos.read_photo)
-    kind = "cutout" if cut else "mask" if options.masks else "overlay"
-    return Work(network, kind, background, options.counts is not None)
+    cut, background = None, options.background
+    if _is_cut(options):
+        if background is not None:
+            background = cutout.open_background(background, photos.read_photo)
+        cut = prediction.Cut(options.foreground, background)
+    kind = "mask" if options.masks else "overlay"
+    return Work(network, kind, cut, options.counts is not None)
 
 
 def _jobs(given, out):
@@ -183,14 +202,23 @@ def _expanded(given):
     return [Path(given)]
 
 
-def _predict_all(work, jobs):
-    """Predicts each photo and says what came of it. What went wrong, a line each; and, if they are
-    to be counted, what ``_counted`` found, a row each."""
+def predict_all(work, jobs):
+    """Predicts each photo and says what came of it; of folders, in one line. With an exported
+    network, ``WORKERS`` photos are worked on at once.
+
+    Args:
+        work: Work.
+        jobs: list of Job.
+
+    Returns:
+        What went wrong, a list of lines; and what was counted, a list of rows of the table.
+    """
     failures, rows, made_from, done_before = [], [], {}, 0
     folders = any(job.resumes for job in jobs)
-    for job in _with_progress(jobs) if folders else jobs:
+    shown = _with_progress(jobs) if folders else jobs
+    for job, found in zip(shown, _prepared(work, jobs)):
         try:
-            line, own = _done(work, job, made_from)
+            line, own = _kept(work, job, found, made_from)
             rows += own
             done_before += line is None
             if not folders:
@@ -207,26 +235,72 @@ def _predict_all(work, jobs):
     return failures, rows
 
 
-def _done(work, job, made_from):
-    """Does what is to be done with one file of several: a line that says what came of it, None
-    where that was done before; and rows of ``_counted``.
+def _prepared(work, jobs):
+    """Yields what ``_prepare`` gives of each job, in their order. Exported networks may be run by
+    several threads; Keras models may not, and cut-outs take their memory."""
+    prepare = functools.partial(_prepare, work)
+    if len(jobs) == 1 or work.cut or not isinstance(work.network.model, exported.Model):
+        yield from map(prepare, jobs)
+        return
+    pool, pending = futures.ThreadPoolExecutor(WORKERS), collections.deque()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(prepare, job))
+            if len(pending) > WORKERS:  # no more: each holds a photo's results
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare(work, job):
+    """As ``prediction.results``; None where that was done before, and of a video; or the exception
+    that was raised."""
+    if _is_clip(job):
+        return None
+    try:
+        targets = _targets(work, job)
+        if job.resumes and prediction.is_done(work.network, job.path, targets, work.cut):
+            return None
+        return prediction.results(work.network, job.path, job.folder, work.cut)
+    except Exception as error:  # of any kind: it is that photo's alone
+        return error
+
+
+def _is_clip(job):
+    return job.path.suffix.lower() in clips.SUFFIXES
+
+
+def _targets(work, job):
+    kinds = prediction.CUT_KINDS if work.cut else prediction.KINDS
+    return prediction.output_paths(job.path, job.folder, kinds)
+
+
+def _kept(work, job, found, made_from):
+    """Writes what was found of one photo of several, or predicts a video: a line that says what
+    came of it, None where that was done before; and rows of ``_counted``.
 
     Args:
+        found: from ``_prepare``.
         made_from: dict, which of this run's files is of which photo: (device, inode) -> path. So
             two names that the disk takes for one are noticed, be it for case or for a link.
     """
-    if job.path.suffix.lower() in clips.SUFFIXES:
+    if isinstance(found, Exception):
+        raise found
+    if _is_clip(job):
         return _clip(work, job), []
-    kinds = ["cutout"] if work.kind == "cutout" else ["mask", "overlay"]
-    targets = prediction.output_paths(job.path, job.folder, kinds)
+    targets = _targets(work, job)
     if os.path.exists(targets[0]) and (other := made_from.get(_file_id(targets[0]))):
         raise ValueError(
             f"{job.path}: {targets[0]} has just been written for {other}. Give one of them "
             f"another name, or write to another folder with --out."
         )
     ids, line = None, None
-    if not (job.resumes and prediction.is_done(work.network, job.path, targets, work.background)):
-        ids, line = _made(work, job, targets)
+    if found is not None:
+        contents, ids = found
+        files.write_all(contents)
+        line = _said(job, ids, work.network.labelling, targets)
     made_from[_file_id(targets[0])] = job.path
     if not work.counts:
         return line, []
@@ -234,26 +308,22 @@ def _done(work, job, made_from):
     return line, _counted(job.path, ids, work.network.labelling)
 
 
-def _made(work, job, targets):
-    """Class ids, None of a cut-out; and a line."""
+def _said(job, ids, labelling, targets):
     where = ", ".join(map(str, targets))
-    if work.kind == "cutout":
-        prediction.cut_file(work.network, job.path, job.folder, work.background)
-        return None, f"{job.path}: -> {where}"
-    ids = prediction.predict_file(work.network, job.path, job.folder)
+    if ids is None:
+        return f"{job.path} -> {where}"
     shares = [
         f"{name} {100 * share:.1f} %"
-        for number, name in enumerate(work.network.labelling.names)
+        for number, name in enumerate(labelling.names)
         if (share := np.mean(ids == number))
     ]
-    size = f"{ids.shape[1]} x {ids.shape[0]} pixels"
-    return ids, f"{job.path}: {size}, {', '.join(shares)} -> {where}"
+    return f"{job.path}: {ids.shape[1]} x {ids.shape[0]} pixels, {', '.join(shares)} -> {where}"
 
 
 def _clip(work, job):
     """Predicts a video; a line that says what came of it."""
     done, target = prediction.predict_clip(
-        work.network, job.path, work.kind, job.folder, work.background, _say_frames
+        work.network, job.path, work.kind, job.folder, work.cut, _say_frames
     )
     line = f"{job.path}: {done.frames} frames -> {target}"
     if done.frames < 0.9 * done.announced:  # many files count one or two too many
