@@ -223,12 +223,13 @@ def predict_file(network, path, folder=None):
     return ids
 
 
-def cut_file(network, path, folder=None, background=None):
+def cut_file(network, path, folder=None, background=None, foreground=None):
     """Reads a photograph and writes its cut-out, cat_cutout.png for cat.jpg.
 
     Args:
         network, path, folder: as ``predict_file``.
         background: for ``cutout.compose``; None for a transparent one.
+        foreground: see ``cutout.roles``.
 
     Returns:
         Path of what was written.
@@ -239,18 +240,18 @@ def cut_file(network, path, folder=None, background=None):
     path = Path(path)
     target = _beside(path, folder, "cutout.png")
     _check_targets(path, [target])
-    parts, photo = cutout.roles(network.labelling), read_photo(path)
+    parts, photo = cutout.roles(network.labelling, foreground), read_photo(path)
     found = cutout.cut_out(photo, probabilities(network, photo), parts)
     found = found if background is None else cutout.compose(found, background)
     files.write(target, _png(PIL.Image.fromarray(found)))
     return target
 
 
-def predict_clip(network, path, kind="overlay", folder=None, background=None):
+def predict_clip(network, path, kind="overlay", folder=None, background=None, foreground=None):
     """Makes of a video, frame by frame, an overlay video, or a folder of masks or cut-outs.
 
     Args:
-        network, path, folder, background: as ``cut_file``.
+        network, path, folder, background, foreground: as ``cut_file``.
         kind: "overlay", "mask" or "cutout".
 
     Returns:
@@ -259,7 +260,7 @@ def predict_clip(network, path, kind="overlay", folder=None, background=None):
     Raises:
         OSError, ValueError: as ``clips.convert`` and ``cutout.roles``.
     """
-    parts = cutout.roles(network.labelling) if kind == "cutout" else None
+    parts = cutout.roles(network.labelling, foreground) if kind == "cutout" else None
 
     def draw(frame):
         found = probabilities(network, frame)
@@ -321,6 +322,13 @@ def _parser():
     kinds.add_argument("--cutout", action="store_true", help="only the foreground, with its fur")
     kinds.add_argument("--masks", action="store_true", help="of a video, masks and no overlay")
     parser.add_argument(
+        "--foreground",
+        action="append",
+        metavar="CLASS",
+        help="what is cut out; may be given again (default: the first class, of a network that "
+        "knows a border)",
+    )
+    parser.add_argument(
         "--background", help="of a cut-out: a colour, such as white or #f0f0f0, or a photo"
     )
     return parser
@@ -350,17 +358,17 @@ def _expanded(given):
 def _predict_all(network, photos, options, background):
     """Predicts each photo and says what came of it; what went wrong, a line each."""
     failures, made_from, folder = [], {}, options.out
-    cut = options.cutout or background is not None
+    cut, named = options.cutout or background is not None, options.foreground
     for path in photos:
         try:
             if path.suffix.lower() in clips.SUFFIXES:
                 kind = "cutout" if cut else "mask" if options.masks else "overlay"
-                done, target = predict_clip(network, path, kind, folder, background)
+                done, target = predict_clip(network, path, kind, folder, background, named)
                 text = f"{path}: {done.frames} frames -> {target}"
                 if done.frames < 0.9 * done.announced:  # many files count one or two too many
                     text += f"; it should have {done.announced}, and may be cut off or damaged"
             elif cut:
-                text = f"{path}: -> {cut_file(network, path, folder, background)}"
+                text = f"{path}: -> {cut_file(network, path, folder, background, named)}"
             else:
                 text = _predicted(network, path, folder, made_from)
             _say(text, sys.stdout)

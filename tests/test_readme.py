@@ -54,7 +54,7 @@ def test_another_number_would_be_noticed():
             shown, more = next(iter(shown["contestants"].values())), 1000
             name = next(iter(shown))
         elif "cutouts" in shown:
-            shown, name = list(shown["cutouts"].values())[-1]["cut-out"], "sad"
+            shown, name, more = list(shown["cutouts"].values())[-1]["cut-out"], "sad", 0.01
         elif "contestants" in shown:
             shown = list(shown["contestants"].values())[-1]["test"]
         elif "border" in shown:
