@@ -368,7 +368,7 @@ def _predict_all(network, photos, options, background):
                 if done.frames < 0.9 * done.announced:  # many files count one or two too many
                     text += f"; it should have {done.announced}, and may be cut off or damaged"
             elif cut:
-                text = f"{path}: -> {cut_file(network, path, folder, background, named)}"
+                text = f"{path} -> {cut_file(network, path, folder, background, named)}"
             else:
                 text = _predicted(network, path, folder, made_from)
             _say(text, sys.stdout)
