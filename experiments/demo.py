@@ -67,7 +67,7 @@ def answer(path, source):
     sure = cv2.resize(np.float32((chances.max(axis=-1) - guess) / (1 - guess)), size[::-1])
     try:
         cut = prediction.cut_out(network, photo)
-    except ValueError:
+    except (ModuleNotFoundError, ValueError):  # no PyMatting; or what the docstring says
         cut = None
     counts = np.bincount(ids.ravel(), minlength=len(labelling))
     shares = {name: float(n / ids.size) for name, n in zip(labelling.names, counts)}

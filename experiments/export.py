@@ -33,6 +33,7 @@ import numpy as np
 from experiments import publish
 from helpers import datasets, evaluation, exported, files, pipeline, prediction, weights
 from helpers.datasets import oxford_pets
+from helpers.prediction import __main__ as command
 
 FORMATS = {"onnx": ".onnx", "litert": ".tflite"}
 QUANTIZED = ("float16", "int8")
@@ -304,9 +305,9 @@ def speed(network, other, paths, source, path):
 
 def _rate(network, paths):
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
-        jobs = [prediction.Job(path, Path(folder), False) for path in paths]
+        jobs = [command.Job(path, Path(folder), False) for path in paths]
         began = time.perf_counter()
-        failures, _ = prediction.predict_all(network, jobs)
+        failures, _ = command.predict_all(command.Work(network), jobs)
         if failures:
             raise RuntimeError(failures[0])
         return len(paths) / (time.perf_counter() - began)

@@ -32,7 +32,7 @@ def roles(labelling, foreground=None):
     Args:
         labelling: classes.Labelling.
         foreground: names of the classes to cut out. None for the first, where border rules say
-            what the others count as, or where there are two classes.
+            what the others count as: without them, the first is as often the background.
 
     Returns:
         tuple of one entry a class: 0 foreground, 1 background, ``VOID`` a border, whose pixels may
@@ -48,9 +48,10 @@ def roles(labelling, foreground=None):
         return tuple(0 if name in foreground else 1 for name in labelling.names)
     if labelling.border_rules:
         return max(labelling.border_rules.values(), key=lambda rule: rule.count(VOID))
-    if len(labelling) == 2:
-        return (0, 1)
-    raise ValueError(f"What is to be cut out? Name one or more of the classes: {names}.")
+    raise ValueError(
+        f"What is to be cut out? Name one or more of the classes, by --foreground or foreground=: "
+        f"{names}."
+    )
 
 
 def trimap(probabilities, parts, size):

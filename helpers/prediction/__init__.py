@@ -180,7 +180,9 @@ def predict_clip(network, path, kind="overlay", folder=None, cut=None, progress=
             return overlays.overlay(frame, ids, network.labelling)
         return mask_picture(ids, network.labelling)
 
-    kinds, suffix = ([kind], ".mp4" if kind == "overlay" else "") if cut is None else (CUT_KINDS, "")
+    kinds, suffix = (
+        ([kind], ".mp4" if kind == "overlay" else "") if cut is None else (CUT_KINDS, "")
+    )
     (target,) = output_paths(path, folder, kinds, suffix)
     return clips.convert(path, target, draw, progress), target
 
