@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import PIL.ImageColor
 
+from helpers import photos
 from helpers.classes import VOID
 
 WORKING = 400_000  # pixels of the photo when it is matted: more takes time and memory, to no gain
@@ -22,7 +23,6 @@ MARGIN = 0.006  # by which the unknown band is widened on each side, as a share 
 BAND = 0.025  # the same without a border class, where the band is around an outline
 PRIOR = 0.002  # weight of the network's word in the unknown band, against the photo's colours
 EPSILON = 1e-6  # variance of a colour that the matting Laplacian takes for noise
-STRIP = 2**20  # pixels of the photo that are worked on at once
 FOREGROUND, UNKNOWN, BACKGROUND = 255, 128, 0
 
 
@@ -98,7 +98,7 @@ def cut_out(photo, probabilities, parts):
     alpha, *layers = _matted(small, known, chances)
     layers += [alpha[..., None]] if share == 1 else _guided(small, alpha)
     result = np.empty((height, width, 4), np.uint8)
-    for rows in _strips(height, width):
+    for rows in photos.strips(height, width):
         strip = photo[rows] / np.float32(255)
         front, back, *line = (_rows(layer, rows, (height, width)) for layer in layers)
         if share < 1:
@@ -131,7 +131,7 @@ def compose(cutout, background):
         behind = behind[top : top + kept[0], left : left + kept[1]]
         behind = _resized(behind, (height, width))
     result = np.empty((height, width, 3), np.uint8)
-    for rows in _strips(height, width):
+    for rows in photos.strips(height, width):
         alpha = cutout[rows, :, 3:] / np.float32(255)
         new = behind[rows] if behind.ndim == 3 else behind
         result[rows] = np.rint(alpha * cutout[rows, :, :3] + (1 - alpha) * new)
@@ -224,16 +224,7 @@ def _resized(image, size):
     return cv2.resize(image, size[::-1], interpolation=how)
 
 
-def _strips(height, width):
-    step = max(1, STRIP // width)
-    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
-
-
 def _rows(layer, rows, size):
     """These rows of a layer (h, w, C) float32 resized bilinearly to a size, as by OpenCV."""
-    places = (np.arange(rows.start, rows.stop) + 0.5) * len(layer) / size[0] - 0.5
-    places = places.clip(0, len(layer) - 1)
-    above = places.astype(np.intp)
-    share = np.float32(places - above)[:, None, None]
-    strip = (1 - share) * layer[above] + share * layer[np.minimum(above + 1, len(layer) - 1)]
+    strip = photos.resized_rows(layer, rows, size[0]).astype(np.float32)
     return cv2.resize(strip, (size[1], len(strip))).reshape(len(strip), size[1], -1)

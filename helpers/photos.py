@@ -174,6 +174,16 @@ def strips(length, width):
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
+def resized_rows(values, rows, height):
+    """These rows of values (h, W, K) resized bilinearly to that height, as by OpenCV."""
+    places = (np.arange(rows.start, rows.stop) + 0.5) * len(values) / height - 0.5
+    places = places.clip(0, len(values) - 1)
+    above = places.astype(np.intp)
+    below = np.minimum(above + 1, len(values) - 1)
+    share = (places - above)[:, None, None]
+    return (1 - share) * values[above] + share * values[below]
+
+
 def _check_file(path):
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder: give the photos in it, such as {path / '*.jpg'}.")

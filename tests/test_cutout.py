@@ -44,7 +44,7 @@ def test_classes_have_their_roles():
 @pytest.mark.parametrize("working", [10**6, 96 * 96])
 def test_alpha_and_colours_are_those_of_the_composite(monkeypatch, working):
     monkeypatch.setattr(cutout, "WORKING", working)
-    monkeypatch.setattr(cutout, "STRIP", 7 * 192)  # rows that do not divide the height
+    monkeypatch.setattr(cutout.photos, "STRIP", 7 * 192)  # rows that do not divide the height
     photo, alpha, probabilities = disk(192)
     two = probabilities[..., :2] + probabilities[..., 2:] / 2
     for given, parts in (
@@ -97,7 +97,7 @@ class Orange:
 
 def test_the_command_cuts_out_photos_and_clips(monkeypatch, tmp_path, capsys):
     network = weights.Network(Orange(), PETS, 0.5)
-    monkeypatch.setattr(weights, "open_network", lambda source: network)
+    monkeypatch.setattr(weights, "open_network", lambda source, threads: network)
     photo, alpha, _ = disk(96)
     PIL.Image.fromarray(photo).save(tmp_path / "disk.png")
     writer = cv2.VideoWriter(

@@ -9,6 +9,7 @@ import pytest
 from experiments import export
 from helpers import evaluation, models, run_mode, weights
 from helpers.classes import PETS
+from helpers.photos import View
 
 for module in ("onnx", "tf2onnx", "ai_edge_litert"):  # experiments/export-requirements.txt
     pytest.importorskip(module)
@@ -24,7 +25,7 @@ def network(tmp_path):
     kernel, _ = model.layers[-1].get_weights()
     middle = np.median(model.predict_on_batch(IMAGES), axis=(0, 1, 2))
     model.layers[-1].set_weights([kernel, -middle])  # all classes
-    source = weights.Network(model, PETS, None, "unet", ARGUMENTS, 16)
+    source = weights.Network(model, PETS, None, "unet", ARGUMENTS, View(16))
     weights.save(source, tmp_path / "net.safetensors")
     return weights.load(tmp_path / "net.safetensors")
 
@@ -46,7 +47,7 @@ def test_the_file_names_what_keras_names(network, tmp_path, how):
     path = tmp_path / f"net{export.FORMATS[how.format]}"
     path.write_bytes(export.export(network, how, IMAGES))
     other = weights.open_network(path)
-    assert other[1:3] == network[1:3] and other.overlap == 16
+    assert other[1:3] == network[1:3] and other.view == View(16)
     assert other.model.input_shape == network.model.input_shape
     least = 0.9 if how.quantize == "int8" else 0.999
     assert same_classes(network, other, IMAGES) >= least

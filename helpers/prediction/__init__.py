@@ -71,7 +71,7 @@ def decided(network, found, size):
     threshold = 0.5 if network.threshold is None else network.threshold
     ids = np.empty((height, width), np.uint8)
     for rows in photos.strips(height, width):
-        ids[rows] = evaluation.decide(_resized_rows(wide, rows, height), threshold)
+        ids[rows] = evaluation.decide(photos.resized_rows(wide, rows, height), threshold)
     return ids
 
 
@@ -102,13 +102,14 @@ class Cut(NamedTuple):
     background: object = None
 
 
-def cut_out(network, photo, cut=Cut()):
+def cut_out(network, photo, cut=None):
     """The foreground of a photograph with its fur: (H, W, 4) uint8, see ``cutout.cut_out``, or
     (H, W, 3) on a background.
 
     Raises:
         ValueError: as ``predict_photo`` and ``cutout.roles``.
     """
+    cut = cut or Cut()
     parts, view = cutout.roles(network.labelling, cut.foreground), network.view
     whole = view.overlap is None and not view.letterbox
     found = probabilities(network, photo) if whole else predict_photo(network, photo)
@@ -180,10 +181,8 @@ def predict_clip(network, path, kind="overlay", folder=None, cut=None, progress=
             return overlays.overlay(frame, ids, network.labelling)
         return mask_picture(ids, network.labelling)
 
-    kinds, suffix = (
-        ([kind], ".mp4" if kind == "overlay" else "") if cut is None else (CUT_KINDS, "")
-    )
-    (target,) = output_paths(path, folder, kinds, suffix)
+    kind = kind if cut is None else CUT_KINDS[0]
+    (target,) = output_paths(path, folder, [kind], ".mp4" if kind == "overlay" else "")
     return clips.convert(path, target, draw, progress), target
 
 
@@ -275,16 +274,6 @@ def _check_targets(path, targets):
                 f"{path}: {target} is there and was not written by {SOFTWARE}. Move it away, or "
                 f"write to another folder with --out."
             )
-
-
-def _resized_rows(values, rows, height):
-    """These rows of values (h, W, K) resized bilinearly to that height, as by OpenCV."""
-    places = (np.arange(rows.start, rows.stop) + 0.5) * len(values) / height - 0.5
-    places = places.clip(0, len(values) - 1)
-    above = places.astype(np.intp)
-    below = np.minimum(above + 1, len(values) - 1)
-    share = (places - above)[:, None, None]
-    return (1 - share) * values[above] + share * values[below]
 
 
 def _reduced(photo, ids):
