@@ -55,9 +55,9 @@ LOSSES = ("cross_entropy_dice", "class_weights", "focal", "tversky")
 AUGMENTATIONS = {"standard": augment, "elastic": elastic_augment, "none": None}
 NETWORKS = ("mobilenetv2_unet", "unet")
 FITTED = {
-    "stretch": "to which images are stretched",
-    "letterbox": "with margins, so that images keep their aspect ratio",
-    "tiles": "in tiles",
+    "stretch": "images stretched to the network's size",
+    "letterbox": "images in margins that keep their aspect ratio",
+    "tiles": "images seen in tiles",
 }
 
 

@@ -115,7 +115,7 @@ def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):
     )
     report = own_images.run(options)
     assert report["settings"]["channels"] == 4
-    assert "images keep their aspect ratio" in capsys.readouterr().out
+    assert "keep their aspect ratio" in capsys.readouterr().out
     own_size = np.prod(synthetic_cells.SIZE)  # the margin counts for nothing
     share = np.sum(report["confusion_matrix"]) / 64**2
     assert share == pytest.approx(192 / 256, abs=0.02) and report["images"] == 1

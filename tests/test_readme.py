@@ -138,11 +138,14 @@ def test_result_follows_from_its_confusion_matrix(result):
         return
     for name, value in evaluation.scores(result["confusion_matrix"]).items():
         assert result[name] == pytest.approx(value)
-    pixels = np.sum(result["confusion_matrix"])
-    assert pixels == result["images"] * result["input_size"] ** 2
+    if "folder" not in result:  # of other people's images, void pixels count for nothing
+        pixels = np.sum(result["confusion_matrix"])
+        assert pixels == result["images"] * result["input_size"] ** 2
 
 
 def test_result_is_of_the_whole_official_test_split(result):
+    if "folder" in result:
+        pytest.skip("other people's images")
     assert result["images"] == 3669
     assert result["data_source"].startswith("Oxford-IIIT Pet")
     assert result["data_source"].endswith("official test split (3,669)")
