@@ -185,7 +185,8 @@ NO_MASKS = {
 @given(pictures(smallest=5))
 def test_images_that_would_come_out_wrong_are_refused(case, batch):
     images = {**NOT_RAW, **NOT_BYTES}[case](batch[0])
-    for function in (augment, albumentations_augment):
+    of_a_kind = case in ("grey", "RGBA")  # there are networks for them
+    for function in () if of_a_kind else (augment, albumentations_augment):
         with pytest.raises(ValueError, match="^The images are"):
             function(images, batch[1], (1, 2))
     if case in NOT_RAW:
