@@ -416,8 +416,7 @@ def cutout_figure():
     """The same photograph, and its cut-out on two colours: (H, 3 W, 3) uint8."""
     photo = skimage.data.chelsea()
     network = weights.published(PHOTO_NETWORK)
-    chances = prediction.probabilities(network, photo)
-    found = cutout.cut_out(photo, chances, cutout.roles(network.labelling))
+    found = prediction.cut_out(network, photo)
     return np.hstack([photo, *(cutout.compose(found, getrgb(color)) for color in CUTOUT_COLORS)])
 
 
