@@ -1,9 +1,10 @@
 """One thing varied, everything else equal: what ``losses`` and ``architectures`` share.
 
 Every variant is trained with every seed, all variants with the first seed before any with the
-second: what is there is a fair table at any time. A training leaves under ``runs`` what each
-validation image counted, and the result is put together from these: what has been trained is not
-trained again, and what was interrupted resumes.
+second: what is there is a fair table at any time. A training leaves beside the result what each
+validation image counted, in a file of some kilobytes, and the result is put together from these:
+what has been trained is not trained again, on this machine or on another that has the files.
+Weights are under ``runs``; there an interrupted training resumes.
 
 Two variants are compared on the same images and seeds. The interval of their difference is a
 bootstrap over images; what seeds do to it stands beside it.
@@ -29,7 +30,18 @@ import tensorflow as tf
 
 from experiments import identity, publish, recipe
 from experiments.mobilenetv2_unet import FIRST_TRAINED
-from helpers import boundaries, datasets, evaluation, files, models, pipeline, training, weights
+from helpers import (
+    boundaries,
+    datasets,
+    evaluation,
+    files,
+    models,
+    pipeline,
+    run_mode,
+    training,
+    weights,
+)
+from helpers.augmentation import augment
 from helpers.datasets import oxford_pets
 from helpers.dice import MeanDice
 from helpers.training import Run, Stage
@@ -101,6 +113,8 @@ class Kept(NamedTuple):
     - ``matrices``, ``outlines``, ``confidences``: as in ``evaluation.Counts``; the outlines are
       those of the first region, (N, 4), at each photo's own size.
     - ``seconds``: of the training, on whatever else the machine did beside it.
+    - ``device``: () str, the machine.
+    - ``key``: () str, of what was trained and counted: see ``Bench``.
     """
 
     files: np.ndarray
@@ -108,6 +122,8 @@ class Kept(NamedTuple):
     outlines: np.ndarray
     confidences: np.ndarray
     seconds: np.ndarray
+    device: np.ndarray
+    key: np.ndarray
 
     def counts(self):
         """(N, K) float64, all of them in a row: sums of these are what ``scores`` takes."""
@@ -161,11 +177,15 @@ def run(comparison, seeds=None, only=None):
 
 
 class Bench:
-    """The trainings of a comparison on a data set, and what they have left."""
+    """The trainings of a comparison on a data set, and what they have left.
+
+    What is kept says by a key what it is of: network, data, stages, loss, augmentation and seed.
+    Of another key, it counts as not there, and is replaced.
+    """
 
     def __init__(self, comparison, dataset, precision):
         self.comparison, self.dataset, self.precision = comparison, dataset, precision
-        self.folder = RUNS / comparison.name
+        self.folder = weights.RESULTS / comparison.name
         self._known, self._keys, self._speeds = {}, {}, {}  # read or worked out before
         self.size = next(iter(comparison.variants.values())).stages[-1].size
         self.small = resized(dataset, self.size)
@@ -205,27 +225,38 @@ class Bench:
     def train(self, name, budget, seed):
         """Trains, unless ``recipe.train`` has, and counts what that got right on validation."""
         model, seconds = self._trained(name, budget, seed)
-        kept = _counted(model, self.validation, self.dataset.labelling, seconds)
-        self._keep(kept, name, budget, seed, "validation")
+        kept = self._count(model, self.validation, seconds, name, budget, seed, "validation")
         del model
         gc.collect()
         return kept
 
     def kept(self, name, budget, seed, split="validation"):
         """Kept, or None."""
-        path = self._path(name, budget, seed, split)
+        path, key = self._path(name, budget, seed, split), self._key(name, budget, seed)
         if path not in self._known:
             self._known[path] = _read(path)
-        return self._known[path]
+        found = self._known[path]
+        return found if found and found.key == key else None
 
-    def _keep(self, kept, *which):
-        path = self._path(*which)
+    def _count(self, model, batches, seconds, name, budget, seed, split):
+        counts = evaluation.measure(model, batches, self.dataset.labelling)
+        kept = Kept(
+            counts.known["file_name"],
+            counts.matrices,
+            counts.own_outlines[:, 0],
+            counts.confidences,
+            np.array(seconds),
+            np.array(run_mode.device_name()),
+            np.array(self._key(name, budget, seed)),
+        )
+        path = self._path(name, budget, seed, split)
         files.write(path, _npz(kept))
         self._known[path] = kept
+        return kept
 
     def _trained(self, name, budget, seed):
         variant = self.comparison.variants[name]
-        folder = self._path(name, budget, seed).parent
+        folder = RUNS / self.comparison.name / _slug(name) / f"seed_{seed}"
         # Three epochs under a falling rate end at their best; and none is chosen on validation.
         run = Run(folder, seed, keep_best=False, verbose=0)
         stages = self.stages(name, budget)
@@ -233,13 +264,19 @@ class Bench:
         return model, history["seconds"]
 
     def _path(self, name, budget, seed, split="validation"):
+        which = EPOCHS if self._one_for_both(name, budget) else budget
+        return self.folder / _slug(name) / f"{split}_{which}_seed_{seed}.npz"
+
+    def _one_for_both(self, name, budget):
+        return self.stages(name, budget) == self.comparison.variants[name].stages
+
+    def _key(self, name, budget, seed):
         which = (name, budget, seed)
         if which not in self._keys:
             stages, loss = self.stages(name, budget), self.comparison.variants[name].loss
-            known = [self._of(name), list(map(list, stages)), loss, seed]
+            known = [self._of(name), list(map(list, stages)), loss, augment, seed]
             self._keys[which] = identity.of(known)
-        folder = self.folder / _slug(name) / f"seed_{seed}"
-        return folder / f"{split}_{self._keys[which]}.npz"
+        return self._keys[which]
 
     def _of(self, name):
         data = self.dataset
@@ -261,7 +298,8 @@ class Bench:
                 found = timed_in_turns(_stepper(variant, stage, self.dataset), other)
                 stages.append(found if variant is not reference else {**found, "ratio": 1.0})
                 gc.collect()
-            files.write_json(self._speed_path(name), stages)
+            known = {"key": self._speed_key(name), "stages": stages}
+            files.write_json(self._speed_path(name), known)
             ratios = ", ".join(f"{stage['ratio']:.2f}" for stage in stages)
             print(f"{name}: steps take {ratios} of the reference's time", flush=True)
         gc.collect()
@@ -290,17 +328,20 @@ class Bench:
     def _speed(self, name):
         if name not in self._speeds:
             path = self._speed_path(name)
-            if not path.exists():
+            known = json.loads(path.read_text()) if path.exists() else {}
+            if known.get("key") != self._speed_key(name):
                 return None
-            self._speeds[name] = json.loads(path.read_text())
+            self._speeds[name] = known["stages"]
         return self._speeds[name]
 
     def _speed_path(self, name):
+        return self.folder / _slug(name) / "speed.json"
+
+    def _speed_key(self, name):
         variant = self.comparison.variants[name]
         reference = self.comparison.baselines[0]
         graphs = [self.networks[one]["graph"] for one in (name, reference)]
-        key = identity.of([graphs, list(map(list, variant.stages)), variant.loss])
-        return self.folder / _slug(name) / f"speed_{key}.json"
+        return identity.of([graphs, list(map(list, variant.stages)), variant.loss])
 
     # The result
 
@@ -323,8 +364,7 @@ class Bench:
                 if self.kept(name, budget, seed, "test") is None:
                     model, seconds = self._trained(name, budget, seed)
                     batches = pipeline.labelled_batches(self.dataset, "test", self.size, 32)
-                    kept = _counted(model, batches, self.dataset.labelling, seconds)
-                    self._keep(kept, name, budget, seed, "test")
+                    self._count(model, batches, seconds, name, budget, seed, "test")
                     del model
                     gc.collect()
 
@@ -346,9 +386,11 @@ class Bench:
     def result(self):
         """The result, a dict ready for JSON, from what is there."""
         comparison, labelling = self.comparison, self.dataset.labelling
-        budgets = {}
+        budgets, devices = {}, set()
         for budget in comparison.budgets:
-            budgets[budget] = summary(self._all(budget), comparison.baselines[0], labelling)
+            kept = self._all(budget)
+            devices |= {str(one.device) for of_seeds in kept.values() for one in of_seeds.values()}
+            budgets[budget] = summary(kept, comparison.baselines[0], labelling)
             for name, entry in budgets[budget].items():
                 stages = self.stages(name, budget)
                 entry["stages"] = [stage._asdict() for stage in stages]
@@ -380,6 +422,7 @@ class Bench:
                 for name, variant in comparison.variants.items()
             },
             "budgets": budgets,
+            "trained_on": sorted(devices),
             "command": f"python -m experiments.{comparison.name}",
             **publish.environment(),
         }
@@ -475,17 +518,6 @@ def _stepper(variant, stage, dataset):
     images = rng.integers(0, 256, (*shape, 3), np.uint8)
     masks = rng.integers(0, classes, (*shape, 1), np.uint8)
     return lambda: model.train_on_batch(images, masks)
-
-
-def _counted(model, batches, labelling, seconds):
-    counts = evaluation.measure(model, batches, labelling)
-    return Kept(
-        counts.known["file_name"],
-        counts.matrices,
-        counts.own_outlines[:, 0],
-        counts.confidences,
-        np.array(seconds),
-    )
 
 
 def _npz(kept):

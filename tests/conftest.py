@@ -81,6 +81,8 @@ def command(synthetic_dataset, monkeypatch, tmp_path):
     def run(module, *options):
         monkeypatch.setattr("sys.argv", [module.__name__, *map(str, options)])
         module.main()
-        return {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("results/*")}
+        return {
+            path.stem: json.loads(path.read_text()) for path in tmp_path.glob("results/*.json")
+        }
 
     return run

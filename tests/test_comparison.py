@@ -21,7 +21,14 @@ def kept(right, files=range(IMAGES)):
     outlines = np.stack([found[:, 0, 0], np.full(IMAGES, 100)] * 2, axis=1)
     confidences = np.zeros((IMAGES, 20, 3))
     confidences[:, 18] = np.stack([np.full(IMAGES, 100), found[:, 0, 0], np.full(IMAGES, 92)], 1)
-    return Kept(np.array(list(map(str, files))), found, outlines, confidences, np.array([60, 30]))
+    return Kept(
+        np.array(list(map(str, files))),
+        found,
+        outlines,
+        confidences,
+        np.array([60, 30]),
+        *np.array(["CPU", "key"]),
+    )
 
 
 def test_scores_of_hand_made_counts():
@@ -116,6 +123,6 @@ def test_a_comparison_from_end_to_end(command, fits, monkeypatch, tmp_path):
     )
     again = command(losses)["losses"]
     assert not trained and again["budgets"] == result["budgets"]
-    lost = next((tmp_path / "runs/losses/both").glob("seed_1/validation_*.npz"))
+    lost = tmp_path / "results/losses/both/validation_epochs_seed_1.npz"
     lost.write_bytes(lost.read_bytes()[:100])
     assert command(losses)["losses"]["budgets"] == result["budgets"] and len(trained) == 1
