@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from helpers import augmentation
 from helpers.albumentations_augmentation import albumentations_augment
-from helpers.augmentation import augment, change_colours, random_transforms
+from helpers.augmentation import augment, change_colours, random_colours, random_transforms
 
 HEIGHT, WIDTH, COUNT = 48, 80, 16
 RNG = np.random.default_rng(1)
@@ -23,8 +23,7 @@ def set_ranges(monkeypatch, **ranges):
 
 
 def matrices(count):
-    """Random transforms as matrices (count, 2, 3): the linear part, and the offset last."""
-    return random_transforms(count, HEIGHT, WIDTH, (3, 4)).numpy()[:, :6].reshape(-1, 2, 3)
+    return random_transforms(count, HEIGHT, WIDTH, (3, 4)).numpy()
 
 
 @pytest.mark.parametrize("function", [augment, albumentations_augment])
@@ -52,27 +51,37 @@ def test_colours_leave_the_masks_alone_and_are_clipped(monkeypatch):
     set_ranges(monkeypatch, **PLAIN)
     plain_images, plain_masks = augment(NOISE, MASKS, (1, 2))
     monkeypatch.undo()
-    set_ranges(monkeypatch, BRIGHTNESS=0.9)
+    set_ranges(monkeypatch, BRIGHTNESS=0.9, CONTRAST=(1, 1), SATURATION=(1, 1))
     images, masks = augment(NOISE, MASKS, (1, 2))
     np.testing.assert_array_equal(masks, plain_masks)
-    colour_seed = tf.random.split((1, 2), 2)[1]
-    exact = change_colours(tf.cast(plain_images, tf.float32), colour_seed).numpy()
+    brightness = random_colours(COUNT, tf.random.split((1, 2), 2)[1]).numpy()[:, 0]
+    exact = plain_images.numpy() + 255 * brightness[:, None, None, None]
     assert exact.min() < 0 and exact.max() > 255  # and nothing wraps around:
-    assert np.abs(images.numpy().astype(float) - exact.clip(0, 255)).max() < 2
+    assert np.abs(images.numpy() - exact.clip(0, 255)).max() <= 1
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("name", PLAIN)
-def test_each_colour_change_does_what_it_is_called(name, monkeypatch):
-    set_ranges(monkeypatch, **{**PLAIN, name: 0.15 if name == "BRIGHTNESS" else (0.5, 0.5)})
-    images = NOISE.astype(np.float32)
-    changed = change_colours(images, (1, 2)).numpy()
+def test_each_colour_change_does_what_it_is_called(name, channels):
+    image = RNG.integers(80, 176, (HEIGHT, WIDTH, channels), np.uint8)
+    plain = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0}
+    value = 0.15 if name == "BRIGHTNESS" else 0.5
+    changed = change_colours(image, **{**plain, name.lower(): value})
     if name == "BRIGHTNESS":
-        shift = changed - images
-        assert np.ptp(shift, axis=(1, 2, 3)).max() < 0.01  # one shift for an image, not for all
-        assert 0.05 * 255 < np.abs(shift).max() <= 0.15 * 255 + 0.01 and np.ptp(shift) > 1
+        exact = image + 255 * value
     else:
-        centre = images.mean((1, 2, 3) if name == "CONTRAST" else -1, keepdims=True)
-        np.testing.assert_allclose(changed, centre + (images - centre) / 2, atol=0.01)
+        centre = image.mean(None if name == "CONTRAST" else -1, keepdims=True)
+        exact = centre + (image - centre) / 2
+    np.testing.assert_allclose(changed, exact, atol=1)
+
+
+def test_random_colours_reach_their_bounds_and_no_further():
+    found = random_colours(4000, (3, 4)).numpy()
+    bounds = [(-0.15, 0.15), augmentation.CONTRAST, augmentation.SATURATION]
+    for values, (low, high) in zip(found.T, bounds):
+        margin = (high - low) / 50
+        assert low <= values.min() < low + margin and high - margin < values.max() <= high
+    assert np.abs(np.corrcoef(found.T) - np.eye(3)).max() < 0.1  # one does not follow another
 
 
 def test_flips_rotations_and_scales_reach_their_bounds_and_no_further():
