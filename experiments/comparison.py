@@ -5,22 +5,18 @@ second: what is there is a fair table at any time. A training leaves beside the 
 validation image counted, in a file of some kilobytes, and the result is put together from these:
 what has been trained is not trained again, on this machine or on another that has the files.
 Weights are under ``runs``; there an interrupted training resumes.
-
-Two variants are compared on the same images and seeds. The interval of their difference is a
-bootstrap over images; what seeds do to it stands beside it.
+What the counts say: ``differences``.
 """
 
 import argparse
 import dataclasses
 import functools
 import gc
-import io
 import json
 import math
 import re
 import statistics
 import time
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments import identity, publish, recipe
+from experiments import differences, identity, publish, recipe
 from experiments.mobilenetv2_unet import FIRST_TRAINED
 from helpers import (
     boundaries,
@@ -53,13 +49,10 @@ STAGES = (
     Stage(128, 1, 8, 4e-3, augmented=False, train_encoder=False),
     Stage(128, 2, 16, 3e-4, train_encoder=FIRST_TRAINED),
 )
-SCORES = ("mean_iou", "border_iou", "boundary_f", "calibration_error")
-LOWER_IS_BETTER = ("calibration_error",)
 EPOCHS, TIME = "epochs", "time"  # the budgets
 CLOSE = 0.05  # as a share: so near to the reference's time, both budgets are one
 MOST = 5  # times the reference's time: a slower network is trained for the same time alone
 ROUNDS, TIMED_STEPS = 5, 3
-NOTHING_FOUND = "no difference found"
 PROTOCOL = (
     "Scored on validation, pooled over its images: mean IoU, IoU of the border and calibration "
     "error at the network's size, boundary F (pet with border, within {width} pixels) at the "
@@ -106,31 +99,6 @@ class Comparison(NamedTuple):
     budgets: tuple = (EPOCHS,)
 
 
-class Kept(NamedTuple):
-    """What is left of a training, by image of a split.
-
-    - ``files``: (N,) str, the images.
-    - ``matrices``, ``outlines``, ``confidences``: as in ``evaluation.Counts``; the outlines are
-      those of the first region, (N, 4), at each photo's own size.
-    - ``seconds``: of the training, on whatever else the machine did beside it.
-    - ``device``: () str, the machine.
-    - ``key``: () str, of what was trained and counted: see ``Bench``.
-    """
-
-    files: np.ndarray
-    matrices: np.ndarray
-    outlines: np.ndarray
-    confidences: np.ndarray
-    seconds: np.ndarray
-    device: np.ndarray
-    key: np.ndarray
-
-    def counts(self):
-        """(N, K) float64, all of them in a row: sums of these are what ``scores`` takes."""
-        parts = (self.matrices, self.outlines, self.confidences)
-        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-
-
 # ---------------------------------------------------------------------------------- the trainings
 
 
@@ -162,10 +130,10 @@ def run(comparison, seeds=None, only=None):
             for budget in comparison.budgets:
                 if bench.stages(name, budget) and bench.kept(name, budget, seed) is None:
                     kept = bench.train(name, budget, seed)
-                    mean_iou = float(scores(kept.counts().sum(axis=0), pets.labelling)["mean_iou"])
+                    found = differences.scores(kept.counts().sum(axis=0), pets.labelling)
                     print(
-                        f"seed {seed}, {name}, same {budget}: mean IoU {mean_iou:.4f}, "
-                        f"{kept.seconds.sum():.0f} s",
+                        f"seed {seed}, {name}, same {budget}: mean IoU "
+                        f"{found['mean_iou']:.4f}, {kept.seconds.sum():.0f} s",
                         flush=True,
                     )
                     files.write_json(path, bench.result())
@@ -234,13 +202,13 @@ class Bench:
         """Kept, or None."""
         path, key = self._path(name, budget, seed, split), self._key(name, budget, seed)
         if path not in self._known:
-            self._known[path] = _read(path)
+            self._known[path] = differences.read(path)
         found = self._known[path]
         return found if found and found.key == key else None
 
     def _count(self, model, batches, seconds, name, budget, seed, split):
         counts = evaluation.measure(model, batches, self.dataset.labelling)
-        kept = Kept(
+        kept = differences.Kept(
             counts.known["file_name"],
             counts.matrices,
             counts.own_outlines[:, 0],
@@ -250,7 +218,7 @@ class Bench:
             np.array(self._key(name, budget, seed)),
         )
         path = self._path(name, budget, seed, split)
-        files.write(path, _npz(kept))
+        files.write(path, differences.to_npz(kept))
         self._known[path] = kept
         return kept
 
@@ -370,9 +338,8 @@ class Bench:
 
     def _tested(self):
         kept = self._all(self.comparison.budgets[-1])
-        return list(
-            dict.fromkeys([winner(kept, self.dataset.labelling)] + list(self.comparison.baselines))
-        )
+        best = differences.winner(kept, self.dataset.labelling)
+        return list(dict.fromkeys([best, *self.comparison.baselines]))
 
     def _all(self, budget, split="validation", names=None):
         """name -> seed -> Kept, of what is there."""
@@ -390,7 +357,7 @@ class Bench:
         for budget in comparison.budgets:
             kept = self._all(budget)
             devices |= {str(one.device) for of_seeds in kept.values() for one in of_seeds.values()}
-            budgets[budget] = summary(kept, comparison.baselines[0], labelling)
+            budgets[budget] = differences.summary(kept, comparison.baselines[0], labelling)
             for name, entry in budgets[budget].items():
                 stages = self.stages(name, budget)
                 entry["stages"] = [stage._asdict() for stage in stages]
@@ -417,7 +384,7 @@ class Bench:
                     "arguments": variant.arguments,
                     "parameters": self.networks[name]["parameters"],
                     "multiply_adds": self.networks[name]["multiply_adds"],
-                    "time_ratio": _rounded(self.time_ratio(name)),
+                    "time_ratio": differences.rounded(self.time_ratio(name)),
                 }
                 for name, variant in comparison.variants.items()
             },
@@ -434,7 +401,7 @@ class Bench:
                 result["test"] = {
                     "data_source": datasets.describe(self.dataset, "test"),
                     "budget": budget,
-                    "variants": summary(kept, comparison.baselines[0], labelling),
+                    "variants": differences.summary(kept, comparison.baselines[0], labelling),
                 }
         return result
 
@@ -520,141 +487,8 @@ def _stepper(variant, stage, dataset):
     return lambda: model.train_on_batch(images, masks)
 
 
-def _npz(kept):
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **kept._asdict())
-    return buffer.getvalue()
-
-
-def _read(path):
-    try:
-        with np.load(path) as stored:
-            return Kept(**{name: stored[name] for name in Kept._fields})
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
 def _slug(name):
     return re.sub(r"\W+", "_", name).strip("_")
-
-
-# ------------------------------------------------------------------- from counts to what they say
-
-
-def scores(sums, labelling):
-    """``SCORES``, name -> (...) float64, from sums of ``Kept.counts``, (..., K)."""
-    classes = len(labelling)
-    matrices, rest = np.split(sums, [classes**2], axis=-1)
-    outlines, confidences = np.split(rest, [4], axis=-1)
-    of_classes = evaluation.scores(matrices.reshape(*sums.shape[:-1], 1, classes, classes))
-    bins = confidences.reshape(*sums.shape[:-1], -1, 3)
-    return {
-        "mean_iou": of_classes["mean_iou"][..., 0],
-        "border_iou": of_classes["iou"][..., 0, -1],  # the last class
-        "boundary_f": boundaries.outline_f(outlines),
-        "calibration_error": evaluation.calibration_error(bins),
-    }
-
-
-def summary(kept, reference, labelling):
-    """Scores and differences of variants that were trained alike.
-
-    Args:
-        kept: name -> seed -> Kept.
-        reference: the name that the others are compared with.
-        labelling: classes.Labelling.
-
-    Returns:
-        dict, ready for JSON, by name: ``by_seed`` and ``mean``, the scores; ``seconds`` by seed;
-        and, but for the reference, ``difference``, see ``difference``.
-
-    Raises:
-        ValueError: counts of different images.
-    """
-    all_files = [one.files for of_seeds in kept.values() for one in of_seeds.values()]
-    if not all(np.array_equal(names, all_files[0]) for names in all_files):
-        raise ValueError("The counts are of different images: train the variants anew.")
-    found = {}
-    for name, of_seeds in kept.items():
-        by_seed = {
-            str(seed): _plain(scores(one.counts().sum(axis=0), labelling))
-            for seed, one in of_seeds.items()
-        }
-        found[name] = {
-            "by_seed": by_seed,
-            "mean": {
-                score: _rounded(np.mean([one[score] for one in by_seed.values()]))
-                for score in SCORES
-            },
-            "seconds": {str(seed): float(one.seconds.sum()) for seed, one in of_seeds.items()},
-        }
-        shared = [seed for seed in of_seeds if seed in kept.get(reference, {})]
-        if name != reference and shared:
-            pairs = ([of[seed].counts() for seed in shared] for of in (of_seeds, kept[reference]))
-            found[name]["difference"] = difference(*pairs, labelling)
-    return found
-
-
-def difference(ours, theirs, labelling):
-    """By how much one variant differs from another, by score.
-
-    Args:
-        ours, theirs: lists of (N, K), from ``Kept.counts``, one a seed, of the same images.
-        labelling: classes.Labelling.
-
-    Returns:
-        dict, ready for JSON: score -> ``value``, the mean over seeds; its ``interval`` over
-        images; ``by_seed``, a list; ``verdict``, see there.
-    """
-    counts = np.stack([np.stack(ours, axis=1), np.stack(theirs, axis=1)], axis=1)
-
-    def by_seed(sums):  # (..., 2, seeds, K) -> (..., scores, seeds)
-        found = scores(sums, labelling)
-        own, other = (np.stack([found[s][..., i, :] for s in SCORES], axis=-2) for i in (0, 1))
-        return own - other
-
-    lows, highs = evaluation.bootstrap_interval(counts, lambda sums: by_seed(sums).mean(axis=-1))
-    of_seeds = by_seed(counts.sum(axis=0))
-    return {
-        score: {
-            "value": _rounded(values.mean()),
-            "interval": [_rounded(low), _rounded(high)],
-            "by_seed": list(map(_rounded, values)),
-            "verdict": verdict(low, high, values, score in LOWER_IS_BETTER),
-        }
-        for score, low, high, values in zip(SCORES, lows, highs, of_seeds)
-    }
-
-
-def verdict(low, high, by_seed, lower_is_better=False):
-    """What an interval says of a difference: "better" or "worse" where it does not hold zero and
-    every seed agrees, else ``NOTHING_FOUND``. Of one seed, which cannot agree with another,
-    "better with one seed"."""
-    if low > 0 and min(by_seed) > 0:
-        word = "worse" if lower_is_better else "better"
-    elif high < 0 and max(by_seed) < 0:
-        word = "better" if lower_is_better else "worse"
-    else:
-        return NOTHING_FOUND
-    return word if len(by_seed) > 1 else f"{word} with one seed"
-
-
-def winner(kept, labelling):
-    """The name with the highest mean IoU, the mean over seeds; ``kept`` as in ``summary``."""
-
-    def mean_iou(name):
-        sums = np.stack([one.counts().sum(axis=0) for one in kept[name].values()])
-        return scores(sums, labelling)["mean_iou"].mean()
-
-    return max(kept, key=mean_iou)
-
-
-def _plain(values):
-    return {name: _rounded(value) for name, value in values.items()}
-
-
-def _rounded(value):
-    return None if value is None else round(float(value), 5)
 
 
 def main(comparison):

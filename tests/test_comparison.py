@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import comparison, losses, recipe
-from experiments.comparison import EPOCHS, NOTHING_FOUND, TIME, Comparison, Kept, Variant
+from experiments import comparison, differences, losses, recipe
+from experiments.comparison import EPOCHS, TIME, Comparison, Variant
+from experiments.differences import NOTHING_FOUND, Kept
 from helpers import pipeline
 from helpers.classes import PETS
 from helpers.losses import CrossEntropy, DiceLoss
@@ -32,7 +33,7 @@ def kept(right, files=range(IMAGES)):
 
 
 def test_scores_of_hand_made_counts():
-    found = comparison.scores(kept(80).counts()[0], PETS)
+    found = differences.scores(kept(80).counts()[0], PETS)
     assert found["mean_iou"] == pytest.approx((0.8 + 0 + 1) / 3)  # the border is in neither
     assert found["border_iou"] == 1 and found["boundary_f"] == pytest.approx(0.8)
     assert found["calibration_error"] == pytest.approx(0.12)
@@ -47,7 +48,7 @@ def test_a_difference_is_found_where_images_and_seeds_agree():
         "one seed": {1: kept(72)},
         "another seed": {2: kept(72)},
     }
-    found = comparison.summary(variants, "reference", PETS)
+    found = differences.summary(variants, "reference", PETS)
     better = found["better"]["difference"]["boundary_f"]
     assert better["value"] == pytest.approx(0.04) and better["by_seed"] == [0.04, 0.04]
     assert better["interval"][0] <= 0.04 <= better["interval"][1]
@@ -66,7 +67,7 @@ def test_a_difference_is_found_where_images_and_seeds_agree():
 def test_counts_of_other_images_are_refused():
     variants = {"reference": {0: kept(80)}, "b": {0: kept(80, files=range(1, IMAGES + 1))}}
     with pytest.raises(ValueError, match="of different images"):
-        comparison.summary(variants, "reference", PETS)
+        differences.summary(variants, "reference", PETS)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.02, 3.0, 1000.0])
