@@ -2,7 +2,7 @@
 
 Every variant is trained with every seed, all variants with the first seed before any with the
 second: what is there is a fair table at any time. A training leaves beside the result what each
-validation image counted, in a file of some kilobytes, and the result is put together from these:
+validation image counted, in a small file, and the result is put together from these:
 what has been trained is not trained again, on this machine or on another that has the files.
 Weights are under ``runs``; there an interrupted training resumes.
 What the counts say: ``differences``.
