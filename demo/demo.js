@@ -79,11 +79,10 @@ function* fields(bytes) {
 /** The network: what `described` gives, and `logits`, which makes of (height, width, 3)
  *  Float32Array, 0..255, a promise of (height, width, K) Float32Array. */
 async function openNetwork() {
-  const [script, wasmBinary, content] = await Promise.all([
+  const [[content, known], script, wasmBinary] = await Promise.all([
+    fetched(NETWORK).then(content => [content, described(new Uint8Array(content))]),
     ...Object.entries(RUNTIME).map(([name, hash]) => fetched(CDN + name, hash)),
-    fetched(NETWORK),
   ]);
-  const known = described(new Uint8Array(content));
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   const ort = await import(url);
   URL.revokeObjectURL(url);
@@ -99,26 +98,27 @@ async function openNetwork() {
   return { ...known, logits };
 }
 
-/** What the network's file says: { names, colors, size: [height, width], threshold, alone }, the
- *  last one whether the other classes are the background of the first. */
+/** What the network's file says: { name, names, colors, size: [height, width], threshold, alone },
+ *  the last one whether the other classes are the background of the first. */
 function described(bytes) {
-  const name = NETWORK.split("/").pop();
+  const file = NETWORK.split("/").pop();
   let config;
   try {
     config = metadata(bytes);
   } catch (error) {
-    throw new Problem(`${name} is cut off or damaged (${error.message}): fetch it again.`);
+    throw new Problem(`${file} is cut off or damaged (${error.message}): fetch it again.`);
   }
   if (config?.version !== VERSION) {
-    throw new Problem(`${name} is not of version ${VERSION} of experiments.export: export it again.`);
+    throw new Problem(`${file} is not of version ${VERSION} of experiments.export: export it again.`);
   }
   const { overlap, letterbox, bands } = config.view;
   if (overlap !== null || letterbox || bands !== null) {
-    throw new Problem(`${name} does not see photos as a whole, which is all that this page can do.`);
+    throw new Problem(`${file} does not see photos as a whole, which is all that this page can do.`);
   }
-  const { labelling: { names, colors, border_rules: rules }, input_size: size, threshold } = config;
+  const { name, labelling, input_size: size, threshold } = config;
+  const { names, colors, border_rules: rules } = labelling;
   const alone = names.length === 2 || Object.keys(rules).length > 0;
-  return { names, colors, size, threshold, alone };
+  return { name, names, colors, size, threshold, alone };
 }
 
 // ---- A photo
@@ -151,8 +151,8 @@ async function announcedSize(file, named) {
     return [picture.naturalWidth, picture.naturalHeight];
   } catch {
     throw new Problem(
-      `${named} is not a photo that this browser can read, or is damaged at its beginning: ` +
-      "expected JPEG, PNG, GIF, WebP, BMP or AVIF. Save it as JPEG or PNG.");
+      `${named} is no photo that this browser can read: expected a JPEG, PNG, GIF, WebP, BMP or ` +
+      `AVIF of at most ${MAX_PIXELS / 1e6} million pixels. Save it as JPEG or PNG.`);
   } finally {
     URL.revokeObjectURL(url);
   }
@@ -329,32 +329,24 @@ function nearest(ids, { width, height }, [W, H]) {
   return small;
 }
 
-/** A dark line beside a light one between regions: it stands out on any photo, without colour. */
-function outline(values, regions, [W, H], thickness) {
-  const largest = spread(regions, W, H, thickness, Math.max);
-  const smallest = spread(regions, W, H, thickness, Math.min);
-  regions.forEach((region, place) => {
-    if (region < largest[place]) values.fill(0, 4 * place, 4 * place + 3);
-    if (region > smallest[place]) values.fill(255, 4 * place, 4 * place + 3);
-  });
-}
-
-/** The largest or smallest region within so many steps up, down, left and right. */
-function spread(regions, W, H, steps, choose) {
-  let now = regions;
-  for (let step = 0; step < steps; step++) {
-    const next = now.slice();
-    for (let y = 0, at = 0; y < H; y++) {
-      for (let x = 0; x < W; x++, at++) {
-        if (x > 0) next[at] = choose(next[at], now[at - 1]);
-        if (x < W - 1) next[at] = choose(next[at], now[at + 1]);
-        if (y > 0) next[at] = choose(next[at], now[at - W]);
-        if (y < H - 1) next[at] = choose(next[at], now[at + W]);
+/** A dark line beside a light one between regions: it stands out on any photo, without colour.
+ *  Dark is what is within `reach` steps, up, down or across, of a higher region; light, of a lower
+ *  one. It is enough to look around the pixels at the regions' edges. */
+function outline(values, regions, [W, H], reach) {
+  const DARK = 1, LIGHT = 2, marks = new Uint8Array(W * H);
+  for (let at = 0; at < regions.length; at++) {
+    const x = at % W, y = (at - x) / W, own = regions[at];
+    const apart = (inside, step) => inside && regions[at + step] !== own;
+    if (!(apart(x, -1) || apart(x < W - 1, 1) || apart(y, -W) || apart(y < H - 1, W))) continue;
+    for (let row = Math.max(0, y - reach); row <= Math.min(H - 1, y + reach); row++) {
+      const wide = reach - Math.abs(row - y), stop = row * W + Math.min(W - 1, x + wide);
+      for (let near = row * W + Math.max(0, x - wide); near <= stop; near++) {
+        if (regions[near] < own) marks[near] = Math.max(marks[near], DARK);
+        if (regions[near] > own) marks[near] = LIGHT;
       }
     }
-    now = next;
   }
-  return now;
+  marks.forEach((mark, at) => mark && values.fill(mark === LIGHT ? 255 : 0, 4 * at, 4 * at + 3));
 }
 
 /** Class ids as a PNG file with the classes' colours as its palette: a Blob. */
@@ -430,7 +422,7 @@ const sentence = error => error instanceof Problem ? error.message
 /** Fills in the table of the classes: colour, name, share of the pixels. */
 function list(ids, { names, colors }) {
   const counts = new Array(names.length).fill(0);
-  for (const id of ids) counts[id]++;
+  for (let k = 0; k < ids.length; k++) counts[ids[k]]++;
   element("shares").replaceChildren(...names.map((name, k) => {
     const row = document.createElement("tr"), swatch = document.createElement("span");
     swatch.className = "swatch";
@@ -455,9 +447,11 @@ async function offer(ids, { width, height }, { names, colors }, name) {
     `PNG, ${width} × ${height} pixels; their values are the classes' numbers: ${values}.`;
 }
 
-element("status").textContent = "Loading the network ...";
+element("status").textContent = "Loading the network, up to 20 MB the first time ...";
 const network = openNetwork();
-network.then(() => { element("status").textContent = "Ready."; }, error => {
+network.then(({ name, names }) => {
+  element("status").textContent = `Ready: ${name} tells apart ${names.join(", ")}.`;
+}, error => {
   element("status").textContent = "";
   element("problem").textContent = sentence(error);
 });
@@ -471,7 +465,7 @@ for (const input of document.querySelectorAll("input")) {
 }
 const over = event => {
   event.preventDefault(); // or the browser would open the file in this page's place
-  element("form").classList.toggle("over", event.type === "dragover");
+  element("photo").classList.toggle("over", event.type === "dragover");
 };
 for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, over);
 document.addEventListener("drop", event => take(event.dataTransfer.files[0]));

@@ -2,36 +2,25 @@
 
 import base64
 import contextlib
-import shutil
 
 import numpy as np
-import pytest
 
 PHONE, DESK = {"width": 360, "height": 800}, {"width": 1280, "height": 900}
 
 
 @contextlib.contextmanager
-def opened(hosts, **options):
-    """An empty page in Chromium, and what goes wrong there: a list of what its console calls an
-    error, and of addresses that it asks and that do not begin with one of ``hosts``.
-
-    The test is skipped where there is no Playwright or no Chromium. ``options``: more of
-    Playwright's ``Browser.new_page``.
+def opened(browser, hosts, **options):
+    """A page without content, and what goes wrong there: a list of what its console calls an
+    error, and of addresses that it asks and that do not begin with one of ``hosts``. ``options``:
+    of Playwright's ``Browser.new_page``.
     """
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no Chromium here")
-    flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=flags)
-        page, errors = browser.new_page(**options), []
-        page.set_default_timeout(120_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda line: line.type == "error" and errors.append(line.text))
-        page.on("request", lambda sent: sent.url.startswith(hosts) or errors.append(sent.url))
-        yield page, errors
-        browser.close()
+    page, errors = browser.new_page(**options), []
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: line.type == "error" and errors.append(line.text))
+    page.on("request", lambda sent: sent.url.startswith(hosts) or errors.append(sent.url))
+    yield page, errors
+    page.close()
 
 
 def drop(page, place, path):
@@ -60,8 +49,8 @@ def pixels(picture):
             const canvas = new OffscreenCanvas(width, height).getContext("2d");
             canvas.drawImage(picture, 0, 0);
             const values = canvas.getImageData(0, 0, width, height).data;
-            const steps = Array.from({length: height}, (_, row) => row * width * 4);
-            const rows = steps.map(at => String.fromCharCode(...values.subarray(at, at + width * 4)));
+            const row = at => String.fromCharCode(...values.subarray(at, at + width * 4));
+            const rows = Array.from({length: height}, (_, number) => row(number * width * 4));
             return [width, height, btoa(rows.join(""))];
         }"""
     )
