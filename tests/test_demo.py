@@ -15,6 +15,7 @@ from tests import chromium
 from tests.tiny import STREET
 
 OWN = ("http://127.0.0.1", "data:", "blob:")
+PLAYS = "video => video.videoWidth || new Promise(done => { video.onplaying = done; })"
 PUBLISHED, OTHER = prediction.WEIGHTS, "other.onnx"
 
 
@@ -130,10 +131,12 @@ def test_another_network_is_chosen(tab, tmp_path, networks):
     assert not page.get_by_text(PETS.names[0], exact=True).count() and errors == []
 
 
+@pytest.mark.parametrize("tab", [chromium.PHONE], ids=["phone"], indirect=True)
 def test_a_photo_is_taken_with_the_camera(tab):
     page, errors = tab
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    page.locator("video").evaluate(PLAYS)
     page.get_by_label("capture photo").click()
     mask = pixels(page, demo.HEADINGS[1])[..., :3].reshape(-1, 3)
     assert len(mask) and {tuple(color) for color in np.unique(mask, axis=0)} <= {*PETS.colors}
