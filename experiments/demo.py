@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from helpers import overlays, prediction, weights
+from helpers import cutout, overlays, prediction, weights
 
 SIDE = 2048  # of what is shown; `python -m helpers.prediction` works at the photo's own size
 LIMIT = "50mb"  # an upload
@@ -60,13 +60,16 @@ def answer(path, source):
         size = [max(1, round(side * shrink)) for side in photo.shape[1::-1]]
         photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
     labelling, size = network.labelling, photo.shape[:2]
-    ids = prediction.predict_photo(network, photo)
-    mask = prediction.mask_picture(ids, labelling)
     chances = prediction.probabilities(network, photo)  # of the whole, also where tiles decide
+    if prediction.is_whole(network):
+        ids, found = prediction.decided(network, chances, size), chances
+    else:
+        ids = found = prediction.predict_photo(network, photo)
+    mask = prediction.mask_picture(ids, labelling)
     guess = 1 / chances.shape[-1]
     sure = cv2.resize(np.float32((chances.max(axis=-1) - guess) / (1 - guess)), size[::-1])
     try:
-        cut = prediction.cut_out(network, photo)
+        cut = cutout.cut_out(photo, found, cutout.roles(labelling))
     except (ModuleNotFoundError, ValueError):  # no PyMatting; or what the docstring says
         cut = None
     counts = np.bincount(ids.ravel(), minlength=len(labelling))

@@ -1,6 +1,7 @@
 """What tests of several files share."""
 
 import json
+import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,3 +87,21 @@ def command(synthetic_dataset, monkeypatch, tmp_path):
         }
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium with a camera that shows a test picture, see tests/chromium.py."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("there is no Chromium here")
+    flags = [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        browser.close()

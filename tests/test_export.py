@@ -36,7 +36,13 @@ def same_classes(network, other, images):
 
 
 CASES = [("onnx", "float16", False), ("onnx", None, True)]
-SLOW = [("onnx", "int8", False), ("litert", "float16", False), ("litert", None, True)]
+SLOW = [
+    ("onnx", "int8", False),
+    ("onnx", "int8", True),
+    ("litert", "float16", False),
+    ("litert", None, True),
+    ("litert", "int8", True),
+]
 
 
 @pytest.mark.parametrize(

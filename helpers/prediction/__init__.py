@@ -75,6 +75,11 @@ def decided(network, found, size):
     return ids
 
 
+def is_whole(network):
+    """Whether photos are seen by it whole, and stretched to its size."""
+    return network.view.overlap is None and not network.view.letterbox
+
+
 def in_tiles(network, size):
     """The same network for photos in tiles of their own pixels.
 
@@ -110,9 +115,8 @@ def cut_out(network, photo, cut=None):
         ValueError: as ``predict_photo`` and ``cutout.roles``.
     """
     cut = cut or Cut()
-    parts, view = cutout.roles(network.labelling, cut.foreground), network.view
-    whole = view.overlap is None and not view.letterbox
-    found = probabilities(network, photo) if whole else predict_photo(network, photo)
+    parts = cutout.roles(network.labelling, cut.foreground)
+    found = probabilities(network, photo) if is_whole(network) else predict_photo(network, photo)
     found = cutout.cut_out(photo, found, parts)
     return found if cut.background is None else cutout.compose(found, cut.background)
 
