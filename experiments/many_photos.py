@@ -19,10 +19,11 @@ Other options are Beam's own: which engine runs it (--runner; this machine by de
 many workers. A bucket takes what Beam reads it with: ``pip install "apache-beam[gcp]"``, or [aws],
 [azure]. Workers elsewhere need this repository and the same requirements.
 
-Beam, because its maintainers keep it up on Python 3.11 to 3.13 and Flink, Spark and Dataflow run
-it. It is at home in an environment of its own, experiments/many-photos-requirements.txt: it needs
-protobuf below 7 and Pillow below 13, and prediction by an exported network needs no TensorFlow.
-Ray Data installs beside the other requirements, but took minutes to start two workers here.
+Beam, because its maintainers keep it up on Python 3.11 to 3.13, and Flink, Spark and Dataflow run
+it. It needs protobuf below 7 and Pillow below 13, hence an environment of its own,
+experiments/many-photos-requirements.txt: an exported network predicts without TensorFlow. Ray Data
+2.60 installs beside the other requirements, but on two busy cores it took minutes to start two
+workers, and Beam seconds.
 """
 
 import argparse
@@ -35,7 +36,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers import files, prediction, weights
+from helpers import exported, files, prediction, weights
 from helpers.prediction import tables
 
 logging.getLogger().setLevel(logging.ERROR)  # Beam's of what it does without
@@ -165,8 +166,11 @@ def predict(network, photo):
             rows = tables.counted(photo.path, ids, network.labelling)
             return Outcome(kind, tables.lines(rows))
     except Exception as error:  # of any kind: it is that photo's alone
-        why = tables.failure(local, error).replace(str(local), photo.path)
-        return Outcome("failed", " ".join(why.split()) + "\n")
+        return _failed(tables.failure(local, error).replace(str(local), photo.path))
+
+
+def _failed(why):
+    return Outcome("failed", " ".join(why.split()) + "\n")  # one line
 
 
 def _parser():
@@ -195,6 +199,11 @@ def _check(options):
         (found,) = FileSystems.match([_pattern(pattern)], limits=[1])
         if not found.metadata_list:
             raise ValueError(f"{pattern}: there are no photos of that name.")
+    if Path(options.weights).suffix not in exported.KINDS:
+        raise ValueError(
+            f"--weights {options.weights}: expected an exported network, "
+            f"{' or '.join(exported.KINDS)}: python -m experiments.export makes one."
+        )
     weights.open_network(options.weights)
     if not _is_remote(options.out):
         files.check_writable(Path(options.out, "shares.csv"))
@@ -244,10 +253,9 @@ def _clashes(_, photos):
     """Outcomes of all photos of a group but the first."""
     first, *others = sorted(set(photos))
     for photo in others:
-        yield Outcome(
-            "failed",
+        yield _failed(
             f"{photo.path}: what it would write is written for {first.path}. Give one of them "
-            f"another name, or write to another folder with --out.\n",
+            f"another name, or write to another folder with --out."
         )
 
 

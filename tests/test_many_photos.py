@@ -163,6 +163,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(photos, tmp_path):
     for options, words in (
         ([f"{photos}/*.tif"], "there are no photos of that name"),
         ([photos, "--weights", "none.onnx"], "There is no file none.onnx"),
+        ([photos, "--weights", "binary_unet"], "expected an exported network, .onnx or .tflite"),
     ):
         done = run("experiments.many_photos", *options, "--out", tmp_path / "out")
         assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
