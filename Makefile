@@ -2,12 +2,14 @@
 # make test      lint, unit tests, and every notebook in its short form
 # make test-all  the same on Python 3.11, 3.12 and 3.13, each in an environment of its own
 # make colab     every notebook as Colab runs it, with Colab's packages
+# make many-photos  tests experiments.many_photos, in the environment that it needs
 # make lint      ruff alone
 # make figures   run the committed notebooks on synthetic pets and fill in the README's numbers
 # make scrub     tidy notebooks for a commit
 #
 # Each makes .venv first, if it is not there: make PYTHON=python3.12 takes another Python.
-# test-all and colab have theirs in .venvs/; make test-all PYTHONS=3.12 runs one of them.
+# test-all, colab and many-photos have theirs in .venvs/; make test-all PYTHONS=3.12 runs one of
+# them.
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +45,11 @@ colab:
 		REQUIREMENTS=tools/colab-requirements.txt
 	.venvs/colab/bin/python -m tools.colab
 
+many-photos: $(VENV)/.installed
+	$(MAKE) .venvs/many_photos/.installed VENV=.venvs/many_photos \
+		REQUIREMENTS=experiments/many-photos-requirements.txt
+	$(BIN)/python -m pytest tests/test_many_photos.py
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +71,4 @@ $(VENV)/.installed: $(REQUIREMENTS)
 	$(BIN)/python -m pip install -r $(REQUIREMENTS)
 	touch $@
 
-.PHONY: run test test-all colab lint figures scrub
+.PHONY: run test test-all colab many-photos lint figures scrub

@@ -20,40 +20,43 @@ from helpers.classes import VOID
 from helpers.datasets import count_examples, read_records
 from helpers.photos import sides
 
+CACHES = ("RAM", "file", None)
 
-def load_split(dataset, split, size):
+
+def load_split(dataset, split, size, cache=None):
     """A split as a cached dataset of (image, mask), in the order of the records.
 
     Each record is decoded once, resized (which ignores the aspect ratio) and checked. The cache
     is filled before this function returns, so that a faulty record is named here and not in the
     middle of a training. It holds uint8: a quarter of the memory of float32.
 
-    The cache is in RAM where it takes less than half of what is free; else it is a temporary
-    file, removed at exit.
-
     Args:
         dataset: datasets.Dataset.
         split: ``"train"``, ``"validation"`` or ``"test"``.
         size: int or (height, width), pixels.
+        cache: ``"RAM"``, or ``"file"`` for temporary files, removed at exit; None: in RAM where it
+            takes less than half of what is free.
 
     Returns:
         tf.data.Dataset of image (height, width, channels) uint8, 0..255, and mask (height, width,
         1) uint8: class ids of ``dataset.labelling``, or ``VOID``. Cardinality known.
 
     Raises:
-        ValueError: an unknown split, a size below 1, stored files that are damaged or gone, fewer
-            examples than the data set says it has, or a record that is corrupt, holds other mask
-            values or a mask of another size than its image; the message names the file.
+        ValueError: an unknown split or cache, a size below 1, stored files that are damaged or
+            gone, fewer examples than the data set says it has, or a record that is corrupt, holds
+            other mask values or a mask of another size than its image; the message names the file.
         RuntimeError: the cache cannot be written.
     """
     height, width = sides(size)
+    if cache not in CACHES:
+        raise ValueError(f"cache={cache!r}: expected one of {CACHES}.")
     examples = read_records(dataset, split).map(
         lambda record: decode(record, size, dataset.labelling, dataset.channels),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     count = count_examples(dataset, split)
     try:
-        cached, found = _cached(examples, count * height * width * (dataset.channels + 1))
+        cached, found = _cached(examples, count * height * width * (dataset.channels + 1), cache)
     except (OSError, tf.errors.OpError) as error:
         fault = find_fault(dataset, split)
         if fault is not None:
@@ -70,14 +73,14 @@ def load_split(dataset, split, size):
     return cached.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0):
+def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0, buffer=None):
     """One epoch, shuffled, batched, augmented and prefetched: another order and other views than
     in any other epoch, and always the same ones in this.
 
-    The shuffle spans the whole split and so holds it in RAM while an epoch runs: no second copy
-    where the cache is in RAM, but all of it where the cache is a file. Augmentation comes after
-    the cache (before it, every epoch would repeat the first one's views) and works on whole
-    batches. The last batch is kept even where it is smaller.
+    Unless ``buffer`` says how many, the shuffle holds all examples in RAM while an epoch runs: no
+    second copy where the cache is in RAM, but all of it where the cache is a file. Augmentation
+    comes after the cache (before it, every epoch would repeat the first one's views) and works on
+    whole batches. The last batch is kept even where it is smaller.
 
     Args:
         examples: from ``load_split``.
@@ -88,6 +91,9 @@ def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0):
         epoch: int or scalar integer tensor. Order and views follow from ``seed`` and ``epoch``
             (and from ``run_mode.set_seed``, which TensorFlow mixes in), and from nothing that
             happened before: so a training can resume in the middle, see ``training.fit``.
+        buffer: int, from how many examples the next is drawn; None for all of them. With a cache
+            in a file, memory is that of so many examples, whatever the split's size; but what lies
+            far apart in the records is not mixed.
 
     Returns:
         tf.data.Dataset of images (B, H, W, channels) uint8 and masks (B, H, W, 1) uint8.
@@ -96,7 +102,8 @@ def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0):
         ValueError: see ``augmentation.check_batch``.
     """
     key = tf.stack([tf.cast(part, tf.int64) for part in (seed, epoch)])
-    batches = examples.shuffle(len(examples), _random(key, ()), reshuffle_each_iteration=False)
+    buffer = len(examples) if buffer is None else buffer
+    batches = examples.shuffle(buffer, _random(key, ()), reshuffle_each_iteration=False)
     batches = _batched(batches, batch_size)
     if augmentation is not None:
 
@@ -347,10 +354,11 @@ def _random(key, shape):  # any int64
     return tf.random.stateless_uniform(shape, key, minval=None, maxval=None, dtype=tf.int64)
 
 
-def _cached(examples, bytes_needed):
-    """The same examples, decoded here and now, and how many there are: kept in RAM, or in a file
-    where RAM is short."""
-    if bytes_needed < psutil.virtual_memory().available / 2:
+def _cached(examples, bytes_needed, cache):
+    """The same examples, decoded here and now, and how many there are; see ``load_split``."""
+    if cache is None:
+        cache = "RAM" if bytes_needed < psutil.virtual_memory().available / 2 else "file"
+    if cache == "RAM":
         cached = examples.cache()
     else:
         folder = tempfile.mkdtemp(prefix="examples_")

@@ -2,7 +2,10 @@
 
 import atexit
 import dataclasses
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +20,7 @@ from helpers.classes import PETS, VOID
 from tests import tiny
 from tests.tiny import STREET, encoded
 
+ROOT = Path(__file__).parents[1]
 SIZES = [(40, 60), (64, 48), (50, 50), (33, 71)]  # height, width
 
 
@@ -120,6 +124,15 @@ def test_examples_come_once_decoded_in_the_order_of_the_records(
     assert not [folder for folder in folders if folder.exists()]
 
 
+def test_the_cache_is_where_it_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    found = {c: arrays(pipeline.load_split(PET_PICTURES, "test", 16, c)) for c in ("RAM", "file")}
+    assert len(list(tmp_path.glob("examples_*"))) == 1
+    assert all(map(np.array_equal, *found.values()))
+    with pytest.raises(ValueError, match="cache='disk': expected one of"):
+        pipeline.load_split(PET_PICTURES, "test", 16, "disk")
+
+
 @pytest.mark.parametrize("size", [0, -8, 16.0, None, "16", (16,), (16, 0), (16, 16, 3)])
 def test_a_size_that_is_none_is_explained(size):
     with pytest.raises(ValueError, match="size=.*expected whole pixels"):
@@ -181,6 +194,47 @@ def test_the_shuffle_spans_the_split():
     epochs = [pipeline.training_batches(EXAMPLES, 4, 1, None, number) for number in range(10)]
     firsts = np.concatenate([next(iter(e))[1].numpy()[:, 0, 0, 0] for e in epochs])
     assert firsts.min() < COUNT / 10 and firsts.max() > COUNT * 9 / 10
+
+
+def test_a_buffer_is_what_the_shuffle_holds():
+    for number in range(5):
+        _, order = epoch(pipeline.training_batches(EXAMPLES, 4, 1, None, number, buffer=20))
+        assert sorted(order) == list(range(COUNT)) and (order != np.arange(COUNT)).mean() > 0.5
+        assert (np.arange(COUNT) >= order.astype(int) - 20).all()  # nothing comes before its turn
+    orders = [epoch(pipeline.training_batches(EXAMPLES, 4, 1, None, n, 20))[1] for n in (1, 1, 2)]
+    assert (orders[0] == orders[1]).all() and (orders[0] != orders[2]).any()
+
+
+GROWTH = """
+import re, sys
+import numpy as np
+import tensorflow as tf
+from helpers import pipeline
+from tests import tiny
+
+def memory(name):
+    return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
+
+masks = [np.zeros((8, 8), np.uint8)] * 4
+pictures = tiny.dataset(tiny.STREET, masks)
+for count in (100, 1500):
+    records = pictures.read("train").repeat().take(count)
+    before = memory("VmRSS")
+    grown = pictures.__class__("many", tiny.STREET, lambda split: records, {"train": count})
+    examples = pipeline.load_split(grown, "train", 160, cache=sys.argv[1])
+    for _ in pipeline.training_batches(examples, 20, 1, None, buffer=50):
+        pass
+print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures as Linux does")
+@pytest.mark.parametrize("cache, most, least", [("file", 60, 0), ("RAM", 1000, 120)])
+def test_with_a_file_and_a_buffer_memory_does_not_grow_with_the_split(cache, most, least):
+    command = [sys.executable, "-c", GROWTH, cache]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert least < float(done.stdout.split()[-1]) < most  # MB; the split has 150 of them
 
 
 def test_memory_does_not_grow_with_epochs():

@@ -12,7 +12,7 @@ import pytest
 
 from helpers import evaluation
 from helpers.classes import PETS
-from tools import readme
+from tools import on_paper, readme
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -57,6 +57,10 @@ def test_another_number_would_be_noticed():
             shown = shown["exports"][0]
         elif "cutouts" in shown:
             shown, name, more = list(shown["cutouts"].values())[-1]["cut-out"], "sad", 1
+        elif "growth" in shown:
+            shown, name, more = list(shown["growth"].values())[-1]["seconds"], -1, 1000
+        elif "gradients" in shown:
+            name, more = "gradients", 10**6
         elif "comparison" in shown:
             entry = list(list(shown["budgets"].values())[-1].values())[-1]
             shown = entry["mean"]
@@ -66,6 +70,56 @@ def test_another_number_would_be_noticed():
             shown, name = shown["binary_scores"]["ignore"], "dice"
         shown[name] += more
         assert readme.filled(TEXT, results) != TEXT
+
+
+def test_arithmetic_on_paper_by_hand():
+    result = {
+        "multiply_adds": 2_000_000,
+        "stated_multiply_adds": 4_000_000,
+        "gradients": 2_500_000,
+        "gpus": {
+            name: {"images": 8, "ms": 4.0, "how": "", "source": ""} for name in ("T4", "A100")
+        },
+        "links": {
+            name: {"gb_per_s": 0.5, "how": "", "source": ""}
+            for name in ("NVLink", "10 Gbit/s Ethernet")
+        },
+        "input_size": 128,
+        "batch_size": 32,
+    }
+    step = {"contestants": {"ours, light decoder, whole": {"images_per_s": 20}}}
+    reading = {"contestants": {"ours": {"later_images_per_s": 400}}, "data_source": "x (3,200)"}
+    for measured in (step, reading):
+        measured |= {"device": "AMD, 4 cores, no GPU", "command": "a command"}
+    export = {"photos_per_s": 10, "device": "AMD, 2 cores, no GPU"}
+    (_, _, first, *rows), texts = on_paper.described(result, step, reading, export)
+    assert first[1:5] == ["20 images/s", "1,600 ms", "none", "0.2"]
+    # 2,000 stated, twice as many of half the cost, a third of them: 1,333 images/s
+    assert rows[0][1:5] == ["1,333 images/s", "24.0 ms", "none", "14"]
+    assert rows[2][1:5] == ["1,333 images/s", "24.0 ms", "35.00 ms", "107"]  # 17.5 MB
+    assert rows[2][5] == "all-reduce" and rows[0][5].startswith("network with 14 cores or more")
+    assert rows[4][3] == "39.96 ms"
+    assert "3,200 images, 100 steps of 32: 12 steps on 8" in texts[1] and "10 epochs" in texts[1]
+    assert "55.6 core-hours" in texts[2] and "200 s on 1,000 workers" in texts[2]
+    assert "12 minutes on one" in texts[2] and "10.0 MB" in texts[0]
+
+
+def test_many_photos_are_told_by_worker():
+    values = {"photos_per_s": 30.0, "photos_per_s_per_worker": 15.0, "peak_mb": 1234.0}
+    text = readme.many_photos(
+        {
+            "contestants": {"plain command": values},
+            "workers": {"plain command": 2},
+            "photos": 10_000,
+            "photo_px": 160,
+            "data_source": "synthetic pets",
+            "command": "a command",
+            "device": "a laptop",
+            "versions": dict.fromkeys(readme.MANY_PHOTOS, "1.0"),
+        }
+    )
+    assert "| 10,000 small photos |" in text
+    assert "| plain command | 2 | 30.0 photos/s | 15.0 photos/s | 1,234 MB |" in text
 
 
 def test_the_figure_shows_the_results():

@@ -56,6 +56,10 @@ PROGRESS = {
     "The tutorial": ([60, 120, 185], [0.6, 0.65, 0.7]),
     "A recipe with a long name, two epochs with the encoder frozen": ([30, 61], [0.7, 0.75]),
 }
+GROWTH = {
+    "training batches, cache in a file": ([1000, 10_000, 100_000], [7, 49, 299], [29, 76, 170]),
+    "prediction": ([300, 1000], [27, 90], [158, 160]),
+}
 NETWORKS = {  # close together: the names must find their places
     "U-Net": (40, 0.781, 7.8),
     "Attention U-Net": (47, 0.786, 8.2),
@@ -103,6 +107,7 @@ FIGURES = {  # size in pixels, what a notebook prints as <Figure size ...>; func
     "four bars": ((750, 450), viz.plot_class_bars, (LONG_SCORES,), {"labelling": PETS}),
     "speeds": ((800, 220), viz.plot_speeds, ({"decode": 3100.4, "cache": 98000},), {}),
     "progress": ((800, 480), viz.plot_progress, (PROGRESS,), {"ylabel": "validation Dice"}),
+    "growth": ((900, 520), viz.plot_growth, (GROWTH,), {}),
     "cost": ((800, 460), viz.plot_accuracy_and_time, ({"a": (1.4, 0.7), "b": (95, 0.81)},), {}),
     "cost and size": ((800, 510), viz.plot_accuracy_and_time, (NETWORKS,), {}),
     "confusion": ((650, 550), viz.plot_confusion_matrix, (COUNTS,), {"labelling": PETS}),
@@ -417,6 +422,9 @@ BAD = {
     ),
     "no speed": (chart(viz.plot_speeds, {"a": 0.0}), "expected numbers above 0"),
     "seconds go back": (chart(viz.plot_progress, {"a": ([2, 1], [0, 1])}), "numbers that grow"),
+    "images shrink": (chart(viz.plot_growth, {"a": ([2, 1], [1, 2], [1, 2])}), "images growing"),
+    "no memory": (chart(viz.plot_growth, {"a": ([1, 2], [1, 2], [0, 2])}), "numbers above 0"),
+    "fewer seconds": (chart(viz.plot_growth, {"a": ([1, 2], [1], [1, 2])}), "as many of each"),
     "sizes of some": (
         chart(viz.plot_accuracy_and_time, {"a": (1, 0.5), "b": (1, 0.5, 3)}),
         "a third number",

@@ -14,12 +14,14 @@ import skimage.data
 from PIL.ImageColor import getrgb
 
 from helpers import cutout, files, prediction, visualization, weights
+from tools import on_paper
 
 README = Path("README.md")
 RESULTS = Path("experiments/results")
 COST_FIGURE = RESULTS / "accuracy_and_time.png"
 PHOTO_FIGURE = RESULTS / "photograph.png"
 CUTOUT_FIGURE = RESULTS / "cutout.png"
+GROWTH_FIGURE = RESULTS / "growth.png"
 CUTOUT_COLORS = ("steelblue", "whitesmoke")
 BEGIN, END = (
     "<!-- results: begin, written by python -m tools.readme -->",
@@ -28,6 +30,7 @@ BEGIN, END = (
 PHOTO_NETWORK = "mobilenetv2_unet_256"
 FORMATS = {"onnx": "ONNX", "litert": "LiteRT"}
 RUNTIMES = ("onnxruntime", "ai-edge-litert", "tensorflow", "keras")
+MANY_PHOTOS = ("apache-beam", "onnxruntime", "pillow")
 SCORE_NAMES = {
     "mean_iou": "Mean IoU",
     "border_iou": "Border IoU",
@@ -362,6 +365,78 @@ def cutouts(result):
     return f"{_rows(lines)}\n\n{note}"
 
 
+def growth(result):
+    """A run of ``experiments.benchmarks.growth`` as Markdown: its figure, and the ends of its
+    curves in words."""
+    lines = [["From a small number of images to a large one", "Images", "Time", "Peak memory"]]
+    lines.append(["---"] * 4)
+    for name, curve in result["growth"].items():
+        images, seconds, memory = (curve[key] for key in ("images", "seconds", "memory_mb"))
+        lines.append(
+            [
+                name,
+                f"{images[0]:,} to {images[-1]:,}: **{images[-1] / images[0]:.0f} x**",
+                f"{seconds[0]:,.0f} to {seconds[-1]:,.0f} s: **{seconds[-1] / seconds[0]:.0f} x**",
+                f"{memory[0]:,.0f} to {memory[-1]:,.0f} MB: **{memory[-1] / memory[0]:.1f} x**",
+            ]
+        )
+    most = max(curve["images"][-1] for curve in result["growth"].values())
+    note = (
+        f"`{result['command']}` on {result['device']}: {result['data_source']}. Batches of "
+        f"{result['batch_size']} at {result['input_size']} px, of which {most:,} hold "
+        f"{most * result['input_size'] ** 2 * 4 / 1e6:,.0f} MB; with the cache in a file, the "
+        f"shuffle draws from {result['buffer']:,} examples, with the cache in RAM, from all. "
+        f"Photos of {result['photo_px']} px, at the network's own size. Memory: a process's peak, "
+        f"without what it takes before the first image."
+    )
+    picture = f"![Seconds and memory against the number of images]({GROWTH_FIGURE})"
+    return "\n\n".join([picture, _rows(lines), note])
+
+
+def growth_figure(result):
+    """Seconds and memory against the number of images.
+
+    Returns:
+        matplotlib Figure.
+    """
+    curves = {
+        name: [curve[key] for key in ("images", "seconds", "memory_mb")]
+        for name, curve in result["growth"].items()
+    }
+    return visualization.plot_growth(curves, source=result["data_source"])
+
+
+def many_photos(result):
+    """A run of ``experiments.benchmarks.many_photos`` as Markdown: one row a contestant."""
+    head = [f"{result['photos']:,} small photos", "Workers", "Speed", "A worker", "Peak memory"]
+    lines = [head, ["---"] * len(head)]
+    for name, values in result["contestants"].items():
+        lines.append(
+            [
+                name,
+                str(result["workers"][name]),
+                f"{values['photos_per_s']:.1f} photos/s",
+                f"{values['photos_per_s_per_worker']:.1f} photos/s",
+                f"{values['peak_mb']:,.0f} MB",
+            ]
+        )
+    versions = ", ".join(f"{name} {result['versions'][name]}" for name in MANY_PHOTOS)
+    note = (
+        f"`{result['command']}` on {result['device']}; {versions}. {result['data_source']}, "
+        f"{result['photo_px']} px; from file to files, the start counted in."
+    )
+    return f"{_rows(lines)}\n\n{note}"
+
+
+def on_larger_machines(results):
+    """What larger machines mean, see ``tools.on_paper``; of all results."""
+    found = [_of(results, name)[0] for name in ("on_paper", "training_step", "input_pipeline")]
+    entries = [entry for result in _of(results, "export") for entry in result["exports"]]
+    kinds = [(entry["format"], entry["quantize"]) for entry in entries]
+    rows, paragraphs = on_paper.described(*found, entries[kinds.index(("onnx", "float16"))])
+    return "\n\n".join([_rows(rows), *paragraphs])
+
+
 def filled(readme, results):
     """The README's text with its results replaced.
 
@@ -389,6 +464,9 @@ def filled(readme, results):
         (None, _each(steps), "training_step"),
         ("Without TensorFlow", _each(exports), "export"),
         ("Cut-outs", _each(cutouts), "cutouts"),
+        ("Many photos", _each(many_photos), "many_photos"),
+        ("As the data grow", _each(growth), "growth"),
+        ("On larger machines, on paper", lambda _: on_larger_machines(results), "on_paper"),
     ):
         if found := _of(results, *commands):
             parts += [f"### {heading}"] * bool(heading) + [writer(found)]
@@ -533,6 +611,8 @@ def main():
     visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
     PIL.Image.fromarray(cutout_figure()).save(CUTOUT_FIGURE, optimize=True)
+    for result in _of(results, "growth"):
+        visualization.save_figure(growth_figure(result), GROWTH_FIGURE)
     for result in _of(results, "architectures"):
         visualization.save_figure(variants_figure(result), variants_figure_path(result))
     for result in _of(results, "time_to_accuracy"):

@@ -5,5 +5,10 @@
     python -m experiments.benchmarks.input_pipeline
     python -m experiments.benchmarks.training_step
 
+and ours alone, as its work grows:
+
+    python -m experiments.benchmarks.growth
+    python -m experiments.benchmarks.many_photos
+
 Each writes its JSON file to ``experiments/results``.
 """

@@ -32,10 +32,8 @@ that was stopped resumes: what is there, complete and of the same photo and netw
 import argparse
 import collections
 import contextlib
-import csv
 import functools
 import glob
-import io
 import os
 import re
 import sys
@@ -46,12 +44,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers import clips, cutout, exported, files, objects, photos, prediction, weights
+from helpers import clips, cutout, exported, files, photos, prediction, weights
+from helpers.prediction import tables
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a file's name may hold them
 WORKERS = min(4, os.cpu_count() or 1)  # photos at once: each takes its memory
 PROGRESS = 10  # seconds between two lines that say how far it is, where they stay
-COLUMNS = ("count", "mean_area", "median_area", "smallest", "largest")
 
 
 class Job(NamedTuple):
@@ -83,9 +81,9 @@ def main():
         jobs = _jobs(options.photos, options.out)
         failures, rows = predict_all(_work(options, len(jobs)), jobs)
         if options.counts:
-            files.write(options.counts, _table(rows))
+            files.write(options.counts, tables.table(rows))
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(_line(_text(error)))
+        sys.exit(_line(tables.sentence(error)))
     except KeyboardInterrupt:
         _say("Stopped. The files that are there are complete.", sys.stderr)
         sys.exit(130)
@@ -224,8 +222,7 @@ def predict_all(work, jobs):
             if not folders:
                 _say(line)
         except Exception as error:  # of any kind: the other photos are still to come
-            text = _text(error)
-            failures.append(text if text.startswith(str(job.path)) else f"{job.path}: {text}")
+            failures.append(tables.failure(job.path, error))
             if not folders:
                 _say(failures[-1], sys.stderr)
     if folders:
@@ -279,7 +276,7 @@ def _targets(work, job):
 
 def _kept(work, job, found, made_from):
     """Writes what was found of one photo of several, or predicts a video: a line that says what
-    came of it, None where that was done before; and rows of ``_counted``.
+    came of it, None where that was done before; and rows of ``tables.counted``.
 
     Args:
         found: from ``_prepare``.
@@ -304,8 +301,8 @@ def _kept(work, job, found, made_from):
     made_from[_file_id(targets[0])] = job.path
     if not work.counts:
         return line, []
-    ids = _stored(targets[0]) if ids is None else ids
-    return line, _counted(job.path, ids, work.network.labelling)
+    ids = tables.stored(targets[0]) if ids is None else ids
+    return line, tables.counted(job.path, ids, work.network.labelling)
 
 
 def _said(job, ids, labelling, targets):
@@ -354,41 +351,9 @@ def _say_frames(done, announced):
         _say(f"{done}{of} frames", sys.stderr, "\n" if done == announced else "\r")
 
 
-def _stored(path):
-    """The class ids (H, W) uint8 in a mask that was written before."""
-    with photos.opened(path) as image:
-        return np.asarray(image)
-
-
-def _counted(path, ids, labelling):
-    """A row for each class: the photo, the class, its share of the pixels, and what
-    ``objects.summary`` says."""
-    found = objects.summary([objects.areas(ids, labelling)])
-    return [
-        [str(path), name, f"{np.mean(ids == number):.6f}"]
-        + [found[name].get(column, "") for column in COLUMNS]
-        for number, name in enumerate(labelling.names)
-    ]
-
-
-def _table(rows):
-    text = io.StringIO()
-    csv.writer(text).writerows([("photo", "class", "share", *COLUMNS), *rows])
-    return text.getvalue().encode(errors="backslashreplace")
-
-
 def _file_id(path):
     found = os.stat(path)
     return found.st_dev, found.st_ino
-
-
-def _text(error):
-    # by its name: it is TensorFlow's, which need not be loaded
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return "There is not enough memory. Close other programs, or make the photo smaller."
-    if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) if isinstance(error, (ImportError, OSError, ValueError)) else repr(error)
 
 
 def _line(text):

@@ -17,6 +17,7 @@ from helpers.visualization.charts import (
     plot_confusion_matrix,
     plot_differences,
     plot_errors_by_distance,
+    plot_growth,
     plot_intervals,
     plot_places,
     plot_progress,

@@ -209,6 +209,42 @@ def plot_progress(runs, *, source, ylabel="validation mean IoU"):
 
 
 @canvas.styled
+def plot_growth(curves, *, source):
+    """Seconds and memory against the number of images, on logarithmic axes; a dotted line shows
+    what grows in proportion. ``curves``: dict of 1 to 4 entries, name -> (images, seconds,
+    megabytes): three lists of the same length, images growing."""
+    canvas.check_named(curves, "curves", "name -> (images, seconds, MB)", most=len(RUN_STYLES))
+    for name, lists in curves.items():
+        table = np.array(lists, float) if len({len(part) for part in lists}) == 1 else np.zeros(0)
+        if (
+            table.ndim != 2
+            or len(table) != 3
+            or table.min() <= 0
+            or (np.diff(table[0]) <= 0).any()
+        ):
+            raise ValueError(
+                f"curves[{name!r}] is {lists}: expected images, seconds and megabytes, numbers "
+                f"above 0 and as many of each, the images growing."
+            )
+    fig, axes = canvas.new_figure(1, 2, (9.0, 4.6 + 0.28 * len(curves)), source)
+    handles = []
+    for (name, (images, *values)), (color, marker) in zip(curves.items(), RUN_STYLES):
+        for ax, numbers in zip(axes[0], values):
+            lines = ax.plot(images, numbers, color=color, marker=marker, label=wrap(name, 7.5))
+            along = np.array([images[0], images[-1]])
+            ax.plot(along, numbers[0] * along / images[0], ":", color=color)
+        handles += lines
+    for ax, title in zip(axes[0], ("seconds", "peak memory, MB")):
+        ax.set(xscale="log", yscale="log", xlabel="images", title=title)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.grid()
+    handles.append(Line2D([], [], linestyle=":", color="black", label="in proportion to images"))
+    canvas.add_legend(fig, handles, columns=1)
+    return fig
+
+
+@canvas.styled
 def plot_accuracy_and_time(points, *, source, ylabel="mean IoU"):
     """A score against the minutes of training that it took, on a logarithmic axis, one mark a
     network. ``points``: dict of 1 to 12 entries, name -> (minutes, score), or for all of them name
