@@ -122,12 +122,18 @@ def test_many_photos_are_told_by_worker():
     assert "| plain command | 2 | 30.0 photos/s | 15.0 photos/s | 1,234 MB |" in text
 
 
-def test_the_figure_shows_the_results():
-    figure = readme.cost_figure(readme.load_results(ROOT / readme.RESULTS))
+@pytest.mark.parametrize("name", ["accuracy_and_time", "growth"])
+def test_the_figure_shows_the_results(name):
+    results = readme.load_results(ROOT / readme.RESULTS)
+    if name == "growth":
+        (result,) = [result for result in results if "growth" in result]
+        figure = readme.growth_figure(result)
+    else:
+        figure = readme.cost_figure(results)
     drawn = io.BytesIO()
     with matplotlib.rc_context({"savefig.bbox": "standard"}):
         figure.savefig(drawn, format="png", dpi="figure")
-    committed = plt.imread(ROOT / readme.COST_FIGURE)
+    committed = plt.imread(ROOT / readme.RESULTS / f"{name}.png")
     drawn.seek(0)
     redrawn = plt.imread(drawn)
     assert committed.shape == redrawn.shape

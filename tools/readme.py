@@ -368,7 +368,7 @@ def cutouts(result):
 def growth(result):
     """A run of ``experiments.benchmarks.growth`` as Markdown: its figure, and the ends of its
     curves in words."""
-    lines = [["From a small number of images to a large one", "Images", "Time", "Peak memory"]]
+    lines = [["Work", "Images", "Time", "Peak memory"]]
     lines.append(["---"] * 4)
     for name, curve in result["growth"].items():
         images, seconds, memory = (curve[key] for key in ("images", "seconds", "memory_mb"))
