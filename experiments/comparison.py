@@ -427,7 +427,7 @@ def resized(dataset, size):
     def read(split):
         return dataset.read(split).map(shrink, num_parallel_calls=tf.data.AUTOTUNE).cache()
 
-    return dataclasses.replace(dataset, read=read)
+    return dataclasses.replace(dataset, read=read, read_part=None)
 
 
 def shortened(stages, ratio, examples):

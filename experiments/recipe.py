@@ -1,6 +1,7 @@
 """Training in stages, as the recipes behind ``experiments/results`` do it."""
 
 import contextlib
+import functools
 import math
 import uuid
 from pathlib import Path
@@ -10,7 +11,15 @@ import keras
 import numpy as np
 
 from experiments import identity
-from helpers import checkpoints, datasets, evaluation, pipeline, run_mode, training
+from helpers import (
+    checkpoints,
+    datasets,
+    distribution,
+    evaluation,
+    pipeline,
+    run_mode,
+    training,
+)
 from helpers.augmentation import augment
 from helpers.dice import BinaryDice, MeanDice
 from helpers.losses import CrossEntropyDiceLoss
@@ -28,8 +37,8 @@ def train(
     Called again with the same arguments, a training that was killed resumes, see ``training.fit``,
     and one that is finished is loaded, not trained again. The same means, by ``identity``: network
     and the weights that it is given, data (not what is in its files), augmentation, loss,
-    optimizer, callbacks, ``keep_best``, backend and seed. Each training has a folder of its own in
-    the run folder, so none replaces another.
+    optimizer, callbacks, ``keep_best``, backend, seed and shards, but on any number of devices or
+    processes. Each training has a folder of its own in the run folder, so none replaces another.
 
     Args:
         build: function of an image size that returns a Keras model with logits of the data set's
@@ -51,7 +60,10 @@ def train(
     Raises:
         RuntimeError: the same training is running already, or its loss became NaN or infinite.
         OSError: the run folder cannot be written to.
+        ValueError: ``run.devices`` or ``run.shards`` do not fit, see ``helpers.distribution``.
     """
+    _check_devices(dataset, stages, run)
+    run = run._replace(verbose=0) if distribution.process() else run
     loss = default_loss(dataset.labelling) if loss is None else loss
     task = _Task(dataset, loss, augmentation, border)
     of_all = _identified(_identity, task, run)
@@ -61,7 +73,8 @@ def train(
             print(f"Stage {number} of {len(stages)}: {stage.epochs} epochs at {stage.size} px")
         model, given = _build(build, stage, run.seed, model)
         known = {**of_all, **_identified(_identity_of_stage, task, stage, model, given)}
-        keeper = _train_stage(model, task, number, stage, run, known)
+        again = functools.partial(build, stage.size)
+        keeper = _train_stage(model, again, task, (number, stage), run, known)
         for name, values in {**keeper.history, "seconds": [round(keeper.seconds)]}.items():
             history.setdefault(name, []).extend(values)
     return model, history
@@ -85,6 +98,21 @@ def steps_of_epoch(stage, examples):
     """int, the batches of an epoch with so many examples."""
     steps = math.ceil(examples / stage.batch_size)
     return steps if stage.steps is None else min(stage.steps, steps)
+
+
+def _check_devices(dataset, stages, run):
+    """Before hours of training."""
+    distribution.check_devices(run.devices)
+    sizes = {s: datasets.count_examples(dataset, s) for s in ("train", "validation")}
+    for number in distribution.own_shards(run.shards):
+        datasets.shard(dataset, "train", number, run.shards)
+    for stage in stages:
+        batch, seen = stage.batch_size, sizes["train"]
+        seen = min(seen, (stage.steps or math.inf) * batch)
+        distribution.check_batches("training", seen, batch, run.devices)
+        if batch % run.shards:
+            raise ValueError(f"{run.shards} shards cannot share a batch of {batch} evenly.")
+        distribution.check_batches("validation", sizes["validation"], batch, run.devices)
 
 
 class _Task(NamedTuple):
@@ -123,6 +151,7 @@ def _identity(task, run):
         "augmentation": identity.of(task.augmentation),
         "callbacks": identity.of(acting),
         **{"keep_best": run.keep_best, "seed": run.seed, "backend": keras.backend.backend()},
+        **({} if run.shards == 1 else {"shards": run.shards}),
     }
 
 
@@ -143,37 +172,50 @@ def _identified(find, *arguments):
         return find(*arguments)
     except identity.Unidentified as error:
         print(f"There is no telling {error} from another, so this is trained anew each time.")
-        return {"unidentified": uuid.uuid4().hex}
+        return {"unidentified": distribution.from_chief(lambda: uuid.uuid4().hex)}
 
 
-def _train_stage(model, task, number, stage, run, known):
+def _train_stage(model, build, task, numbered, run, known):
     """Trains a network, or gives it the weights of the same training if that is finished.
+
+    Args:
+        build: function that builds another such network.
+        numbered: the stage's number, and the Stage.
 
     Returns:
         checkpoints.Checkpoints, with the history.
     """
+    number, stage = numbered
     folder = Path(run.folder) / f"stage_{number}_{identity.of(known)[:8]}"
-    labelling = task.dataset.labelling
-    metric = BinaryDice() if task.border else MeanDice(len(labelling), ignore=labelling.ignore)
+    monitor = f"val_{_metric(task).name}"
 
     def read():
-        return checkpoints.Checkpoints(folder, f"val_{metric.name}", known, run.keep_best)
+        return checkpoints.Checkpoints(folder, monitor, known, run.keep_best)
 
     is_there = run.resume and read().finished  # then the disk may well be one to read only
-    with contextlib.nullcontext() if is_there else checkpoints.locked(folder):
+    with contextlib.ExitStack() as stack:
+        if not is_there:
+            lock = checkpoints.locked(folder)
+            distribution.from_chief(lambda: stack.enter_context(lock))
         if not run.resume:
-            checkpoints.move_aside(folder)
+            distribution.from_chief(lambda: checkpoints.move_aside(folder))
         keeper = read()  # by now, another process may have finished it
         if not keeper.finished:
             if run.verbose and not keeper.epochs:
                 _say_what_differs(folder, known)
-            batches = _batches(task, stage, run.seed + number)
-            settings = {"loss": task.loss, "metric": metric, "keeper": keeper}
-            training.fit(model, *batches, stage=stage, run=run, **settings)
+            batches = _batches(task, stage, run._replace(seed=run.seed + number))
+            settings = {"loss": task.loss, "keeper": keeper, "stage": stage, "run": run}
+            with distribution.replicated(model, build, run.devices) as copy:
+                training.fit(copy, *batches, metric=_metric(task), **settings)
         elif run.verbose:
             print(f"Already trained, in {folder}: delete that folder to train it again")
     keeper.restore_best(model)
     return keeper
+
+
+def _metric(task):
+    labelling = task.dataset.labelling
+    return BinaryDice() if task.border else MeanDice(len(labelling), ignore=labelling.ignore)
 
 
 def _say_what_differs(folder, known):
@@ -189,13 +231,24 @@ def _say_what_differs(folder, known):
         print(f"{folder.name} differs from {name} in {', '.join(parts)}")
 
 
-def _batches(task, stage, seed):
-    """What ``training.fit`` trains and validates on."""
+def _batches(task, stage, run):
+    """What ``training.fit`` trains and validates on: of several processes, this one's part."""
     dataset, border = task.dataset, task.border
-    examples = pipeline.load_split(dataset, "train", stage.size)
-    held_out = pipeline.load_split(dataset, "validation", stage.size)
+    shards = {
+        number: pipeline.load_split(
+            datasets.shard(dataset, "train", number, run.shards), "train", stage.size
+        )
+        for number in distribution.own_shards(run.shards)
+    }
+    validation = datasets.shard(
+        dataset, "validation", distribution.process(), distribution.processes()
+    )
+    held_out = pipeline.load_split(validation, "validation", stage.size)
     augmentation = task.augmentation if stage.augmented else None
-    steps = steps_of_epoch(stage, len(examples))
+    steps = steps_of_epoch(stage, datasets.count_examples(dataset, "train"))
+    batch_size = stage.batch_size // distribution.processes()
+    make = pipeline.training_batches if run.shards == 1 else pipeline.sharded_batches
+    examples = shards[0] if run.shards == 1 else shards
 
     def targets(batches):
         if border is None:
@@ -203,7 +256,7 @@ def _batches(task, stage, seed):
         return pipeline.binary_batches(batches, dataset.labelling, border)
 
     def epochs(epoch):
-        batches = pipeline.training_batches(examples, stage.batch_size, seed, augmentation, epoch)
+        batches = make(examples, batch_size, run.seed, augmentation, epoch)
         return targets(batches.take(steps))
 
-    return epochs, targets(pipeline.evaluation_batches(held_out, stage.batch_size))
+    return epochs, targets(pipeline.evaluation_batches(held_out, batch_size))

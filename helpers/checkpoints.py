@@ -11,6 +11,9 @@ from a random state that is not kept; on a GPU, no two trainings are the same.)
 
 Each is written completely or not at all. The best weights stay in memory too: a disk that is full
 or a mount that is gone costs the possibility to resume, and a printed line, but not the result.
+
+Of several processes, the chief alone reads and writes, and tells the others: see
+``helpers.distribution``.
 """
 
 import contextlib
@@ -30,7 +33,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from helpers import files
+from helpers import distribution, files
 
 BEST, STATE, LOG = "best.keras", "state.safetensors", "log.csv"
 
@@ -52,7 +55,8 @@ class Checkpoints(keras.callbacks.Callback):
     def __init__(self, folder, monitor, identity=None, keep_best=True):
         super().__init__()
         self.folder, self.monitor, self.keep_best = Path(folder), monitor, keep_best
-        self.tensors, self.known = _read(self.folder / STATE) or ({}, None)
+        stored = distribution.from_chief(lambda: _read(self.folder / STATE))
+        self.tensors, self.known = stored or ({}, None)
         if self.known is None:
             self.known = {"identity": identity, "history": {}, "seconds": 0.0, "finished": False}
         if self.known["identity"] != identity:
@@ -114,6 +118,8 @@ class Checkpoints(keras.callbacks.Callback):
         is_best = not self.keep_best or not self.best or latest > max(before)
         if is_best:
             self.best = _arrays(_by_name(self.model.weights))
+        if distribution.process() != 0:
+            return
         self._try(STATE, self._write_state)
         if is_best:
             self._try(BEST, lambda: save_network(self.model, self.folder / BEST))

@@ -115,6 +115,26 @@ def training_batches(examples, batch_size, seed, augmentation=augment, epoch=0, 
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+def sharded_batches(shards, batch_size, seed, augmentation=augment, epoch=0):
+    """As ``training_batches``, of data in shards: each is shuffled and augmented by itself, and a
+    batch takes as many images of each. So a batch is the same, whichever process makes which part
+    of it. The order is another than without shards.
+
+    Args:
+        shards: number of a shard -> its examples, from ``load_split`` of a ``datasets.shard``.
+        batch_size: int, of all of these together; divisible by their number.
+        seed, augmentation, epoch: as in ``training_batches``.
+    """
+    each = batch_size // len(shards)
+    parts = [
+        training_batches(examples, each, seed + (number << 32), augmentation, epoch)
+        for number, examples in shards.items()
+    ]
+    batches = tf.data.Dataset.zip(tuple(parts))
+    joined = batches.map(lambda *parts: tuple(tf.concat(part, 0) for part in zip(*parts)))
+    return joined.prefetch(tf.data.AUTOTUNE)
+
+
 def evaluation_batches(examples, batch_size):
     """Batched and prefetched, in order, nothing dropped. Shapes and errors as in
     ``training_batches``."""

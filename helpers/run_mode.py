@@ -1,11 +1,12 @@
 """How long a run is, which data it takes and what it is seeded with.
 
-The only module that reads the environment. Two variables, both optional:
+The only module that reads the environment. Three variables, all optional:
 
 - ``PETS_PROFILE``: ``full`` (what the README reports), ``quick`` (minutes on a laptop) or
   ``smoke`` (seconds, for tests). Default: ``full`` where there is a GPU, else ``quick``.
 - ``PETS_DATA``: ``auto`` (default), ``oxford`` or ``synthetic``; see ``oxford_pets.open_pets`` in
   ``helpers.datasets``.
+- ``KERAS_DISTRIBUTION_NUM_PROCESSES``: Keras's own, see ``helpers.distribution``.
 """
 
 import logging
@@ -41,6 +42,11 @@ def data_choice():
         ValueError: ``PETS_DATA`` is something else.
     """
     return _read("PETS_DATA", "auto", DATA_CHOICES)
+
+
+def processes():
+    """int, how many processes are to train together: 1 where Keras's variable is not set."""
+    return int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES") or 1)
 
 
 def pick(*, full, quick):

@@ -8,7 +8,7 @@ import keras
 import matplotlib.pyplot as plt
 import tensorflow as tf
 
-from helpers import evaluation, labels, run_mode
+from helpers import distribution, evaluation, labels, run_mode
 
 
 def set_precision():
@@ -67,6 +67,10 @@ class Run(NamedTuple):
     - ``callbacks``: further Keras callbacks. Those with an attribute ``only_watches`` that is True
       are taken to change nothing about what is learnt.
     - ``verbose``: as in ``model.fit``; 2 prints one line an epoch, 0 only what goes wrong.
+    - ``devices``: on how many ``recipe.train`` trains, see ``helpers.distribution``; callbacks see
+      a copy of the model there. The number may change where a training resumes.
+    - ``shards``: of how many parts of the data each batch takes as many images, see
+      ``pipeline.sharded_batches``. 1: the order is one over all of the data.
     """
 
     folder: str | Path
@@ -75,6 +79,8 @@ class Run(NamedTuple):
     resume: bool = True
     callbacks: tuple = ()
     verbose: int = 2
+    devices: int = 1
+    shards: int = 1
 
 
 def fit(model, train, validation, *, stage, loss, metric, keeper, run):
@@ -91,8 +97,9 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
     Args:
         model: a Keras model that gives logits.
         train: function of an epoch's number, a scalar int64 tensor, that returns the epoch's
-            (images, masks) batches, a tf.data.Dataset of known length.
-        validation: dataset of (images, masks) batches.
+            (images, masks) batches, a tf.data.Dataset of known length. Of several processes, each
+            gives its part of every batch.
+        validation: dataset of (images, masks) batches, likewise.
         stage: Stage.
         loss: a Keras loss on logits.
         metric: a Keras metric on logits; higher is better.
@@ -111,15 +118,15 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
         loss=loss,
         metric=metric,
         learning_rate=stage.learning_rate,
-        jit_compile=stage.jit_compile,
+        jit_compile=False if distribution.is_mirrored() else stage.jit_compile,
     )
     if keeper.epochs and run.verbose:
         print(f"Resumes after epoch {keeper.epochs} of {stage.epochs}, from {keeper.folder}")
     keeper.restore(model)
     epochs = tf.data.Dataset.range(keeper.epochs, stage.epochs)
     model.fit(
-        epochs.flat_map(train).prefetch(tf.data.AUTOTUNE),
-        validation_data=validation,
+        distribution.by_device(epochs.flat_map(train).prefetch(tf.data.AUTOTUNE)),
+        validation_data=distribution.by_device(validation),
         initial_epoch=keeper.epochs,
         epochs=stage.epochs,
         steps_per_epoch=steps,

@@ -29,6 +29,8 @@ class Dataset:
     - ``remedy``: what to do where a record turns out to be damaged, a sentence.
     - ``parts``: split -> the first so many examples (int) or the names of files (tuple).
     - ``channels``: of the images; 3 for RGB.
+    - ``read_part``: function of a split, a number and a count that returns the records of one of
+      so many parts, and reads no others; None where the data set cannot. See ``shard``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     remedy: str = ""
     parts: Mapping = dataclasses.field(default_factory=dict)
     channels: int = 3
+    read_part: Callable | None = None
 
 
 def subset(dataset, **parts):
@@ -64,6 +67,40 @@ def subset(dataset, **parts):
             raise ValueError(f"{split}={part}: expected 1 or more examples, or None for all.")
         chosen[split] = part if part is None or isinstance(part, int) else tuple(sorted(part))
     return dataclasses.replace(dataset, parts=chosen)
+
+
+def shard(dataset, split, number, count):
+    """One of ``count`` parts of a split, of equal size and without common examples, as a data set
+    that reads only that part.
+
+    Raises:
+        ValueError: an unknown split, one whose examples cannot be shared evenly, or one that
+            cannot be read in parts.
+    """
+    _check_split(split)
+    if count == 1:
+        return dataset
+    if dataset.read_part is None or dataset.parts.get(split) is not None:
+        raise ValueError(
+            f"The {split} split of {dataset.name}, or the subset of it that was asked for, can "
+            f"only be read as a whole: set shards to 1, which one process alone can."
+        )
+    size = dataset.sizes[split]
+    if size % count:
+        raise ValueError(
+            f"{count} shards cannot share the {size} examples of the {split} split of "
+            f"{dataset.name} evenly: set a number that divides them."
+        )
+
+    def read(asked):
+        return dataset.read_part(asked, number, count) if asked == split else dataset.read(asked)
+
+    return dataclasses.replace(
+        dataset,
+        read=read,
+        sizes={**dataset.sizes, split: size // count},
+        read_part=None,
+    )
 
 
 def read_records(dataset, split):

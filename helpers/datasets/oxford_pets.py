@@ -72,6 +72,7 @@ def _dataset(builder, name, official=()):
         name=name,
         labelling=PETS,
         read=functools.partial(_read, builder),
+        read_part=functools.partial(_read, builder),
         sizes={split: splits[part].num_examples for split, part in SLICES.items()},
         groups={
             "species": ("species", tuple(features["species"].names)),
@@ -83,11 +84,13 @@ def _dataset(builder, name, official=()):
     )
 
 
-def _read(builder, split):
-    """Records with image and mask still as their stored bytes, in the order of the files."""
+def _read(builder, split, number=0, count=1):
+    """Records with image and mask still as their stored bytes, in the order of the files: all, or
+    those of one of ``count`` parts."""
     skip = tfds.decode.SkipDecoding()
     return builder.as_dataset(
-        split=SLICES[split],
+        # of the files, TFDS opens only those that a part lies in, and passes over what is before
+        split=tfds.even_splits(SLICES[split], count)[number] if count > 1 else SLICES[split],
         decoders={"image": skip, "segmentation_mask": skip},
         read_config=tfds.ReadConfig(try_autocache=False),
     )

@@ -45,7 +45,13 @@ def tiled(dataset, find_tiles):
     sizes = {split: _count(dataset, split, find_tiles) for split in datasets.SPLITS}
     name = f"tiles of {dataset.name}"
     return dataclasses.replace(
-        dataset, name=name, labelling=labelling, read=read, sizes=sizes, parts={}
+        dataset,
+        name=name,
+        labelling=labelling,
+        read=read,
+        read_part=None,
+        sizes=sizes,
+        parts={},
     )
 
 

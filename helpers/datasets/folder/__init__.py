@@ -185,6 +185,7 @@ def dataset_of(found, splitting=None):
         name=found.name,
         labelling=found.encoding.labelling,
         read=functools.partial(_read, found, members),
+        read_part=functools.partial(_read, found, members),
         sizes={split: len(own) for split, own in members.items()},
         official=tuple({*given} - {None}) if not splitting.folds else (),
         remedy=REMEDY,
@@ -291,8 +292,9 @@ def _check(examples, faults, skip_bad):
         )
 
 
-def _read(found, members, split):
-    """The records of a split: a tf.data.Dataset of dicts of scalar strings."""
+def _read(found, members, split, number=0, count=1):
+    """The records of a split, or those of one of ``count`` parts of it: a tf.data.Dataset of dicts
+    of scalar strings."""
 
     def load(number):
         return _record(found, found.examples[members[split][number]])
@@ -302,7 +304,7 @@ def _read(found, members, split):
         parts = [tf.ensure_shape(part, ()) for part in parts]
         return dict(zip(("image", "segmentation_mask", "file_name"), parts))
 
-    numbers = tf.data.Dataset.range(len(members[split]))
+    numbers = tf.data.Dataset.range(number, len(members[split]), count)
     return numbers.map(record, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
