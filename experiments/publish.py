@@ -8,7 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 import keras
 
 from experiments import recipe, report
-from helpers import datasets, evaluation, files, models, pipeline, run_mode, training, weights
+from helpers import (
+    datasets,
+    distribution,
+    evaluation,
+    files,
+    models,
+    pipeline,
+    run_mode,
+    training,
+    weights,
+)
 from helpers.datasets import oxford_pets
 
 OPTIMIZER = "AdamW, weight decay 1e-4, cosine schedule per stage"
@@ -25,6 +35,24 @@ BINARY = (
 )
 
 
+def add_devices(parser):
+    """Arguments of a command that trains on several devices, see ``on_devices``."""
+    parser.add_argument("--devices", type=int, default=1, help="that train together")
+    parser.add_argument(
+        "--shards",
+        type=int,
+        default=1,
+        help="parts that the data is read in: a multiple of the number of processes",
+    )
+
+
+def on_devices(run, options):
+    """The training.Run with the devices that a command was given. Joins the other processes of
+    the training, where there are some, see ``distribution.start``."""
+    distribution.start()
+    return run._replace(devices=options.devices, shards=options.shards)
+
+
 def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16):
     """Trains a network of three classes on all of Oxford-IIIT Pet and publishes what comes of it.
 
@@ -32,10 +60,10 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
         name, bits: as in ``publish``.
         stages, run: as in ``recipe.train``.
         builder, arguments: as in ``weights.Network``.
-        command: str, which command this is.
+        command: str, which command this is, without the arguments of ``add_devices``.
 
     Returns:
-        dict: what was written.
+        dict: what was written. Of several processes, nothing is published: None.
     """
     check_writable(name)
     pets = oxford_pets.open_pets()
@@ -45,6 +73,12 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
         return getattr(models, builder)(size, **arguments)
 
     model, history = recipe.train(build, pets, stages, run)
+    if distribution.processes() > 1:
+        print(f"Trained, in {run.folder}. To score and publish it, run this by one process.")
+        return None
+    for option in ("devices", "shards"):
+        if getattr(run, option) > 1:
+            command += f" --{option} {getattr(run, option)}"
     validation = recipe.evaluate(model, pets, "validation").sum(axis=0)
     values = {
         "protocol": ALL_CLASSES,

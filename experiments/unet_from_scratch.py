@@ -27,14 +27,16 @@ RUN = Run("runs/unet_from_scratch", seed=42)
 
 
 def main():
-    argparse.ArgumentParser(prog="python -m experiments.unet_from_scratch").parse_args()  # --help
+    parser = argparse.ArgumentParser(prog="python -m experiments.unet_from_scratch")
+    publish.add_devices(parser)
+    run = publish.on_devices(RUN, parser.parse_args())
     publish.train_and_publish(
         "unet_from_scratch",
         STAGES,
         "unet",
         ARGUMENTS,
         command="python -m experiments.unet_from_scratch",
-        run=RUN,
+        run=run,
         bits=8,  # 16 would be 16 MB
     )
 

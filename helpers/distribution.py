@@ -14,11 +14,14 @@ Refused: the same with TensorFlow, since ``Model.fit`` of Keras 3.15 raises unde
 ``MultiWorkerMirroredStrategy`` (https://github.com/keras-team/keras/issues/20585); and PyTorch,
 which ``keras.distribution`` does not know. ``DataParallel`` on TensorFlow is a stub in Keras.
 
-What is the same as on one device, but for the last digits: batches, their order, the augmented
-images, learning rate, loss, gradient, metrics, and the statistics of batch normalization, which
-are those of the whole batch. For that a batch has to divide evenly: TensorFlow gives each device a
-weight of its own, so that an image in a smaller part would count for more, and JAX refuses. What
-is not: with TensorFlow, Dropout draws other numbers; and ``jit_compile`` is off.
+What is the same as on one device, but for the last digits: batches and their order, the augmented
+images, the learning rate, losses, gradients, metrics (their counts are summed exactly), and the
+statistics of batch normalization, which are of the whole batch: ``synchronized`` with TensorFlow,
+always so with JAX. For that, devices must share every batch evenly: TensorFlow weighs devices, not
+images, so that one in a smaller part would count for more, and JAX raises. ``check_batches`` says
+so beforehand. With TensorFlow, ``jit_compile`` is off. What is not the same: ``shards`` give
+another order than none, the same on any number of processes; and with TensorFlow, Dropout draws
+other numbers.
 """
 
 import contextlib
@@ -141,25 +144,6 @@ def replicated(model, build, devices):
 def is_mirrored():
     """bool, whether this is the scope of a copy by TensorFlow, see ``replicated``."""
     return tf.distribute.has_strategy()
-
-
-def by_device(batches):
-    """Batches as ``fit`` takes them in the scope of ``replicated``: with TensorFlow, cut into one
-    equal part a device. (TensorFlow itself would fill the first device's part of a smaller batch
-    before the next one's.)"""
-    if not is_mirrored():
-        return batches
-    strategy = tf.distribute.get_strategy()
-    parts = strategy.num_replicas_in_sync
-
-    def cut(*batch):
-        return tuple(tf.reshape(x, tf.concat([[parts, -1], tf.shape(x)[1:]], 0)) for x in batch)
-
-    def ensured(*batch):
-        return tuple(tf.ensure_shape(x, old.shape) for x, old in zip(batch, batches.element_spec))
-
-    cut_up = batches.map(cut).unbatch().map(ensured)
-    return strategy.distribute_datasets_from_function(lambda context: cut_up)
 
 
 def from_chief(function):

@@ -125,8 +125,8 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
     keeper.restore(model)
     epochs = tf.data.Dataset.range(keeper.epochs, stage.epochs)
     model.fit(
-        distribution.by_device(epochs.flat_map(train).prefetch(tf.data.AUTOTUNE)),
-        validation_data=distribution.by_device(validation),
+        epochs.flat_map(train).prefetch(tf.data.AUTOTUNE),
+        validation_data=validation,
         initial_epoch=keeper.epochs,
         epochs=stage.epochs,
         steps_per_epoch=steps,

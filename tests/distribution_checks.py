@@ -9,7 +9,6 @@ in processes of their own.
 
 import json
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -154,21 +153,9 @@ def on_tensorflow(pets, folder):
     found["too many"] = refused(pets=pets, folder=folder / "no", devices=3)
     odd = datasets.subset(pets, train=17)
     found["uneven"] = refused(pets=odd, folder=folder / "no", devices=2)
-    found["parts"] = parts()
     distribution._layers = lambda model: []
     found["not synchronized"] = train(pets, folder / "other", devices=2)
     return found
-
-
-def parts():
-    """How many images of batches of 8, 8 and 2 each device gets: ours, and TensorFlow's own."""
-    batches = tf.data.Dataset.range(18).batch(8)
-    with distribution._scope(2):
-        strategy = tf.distribute.get_strategy()
-        ways = distribution.by_device(batches), strategy.experimental_distribute_dataset(batches)
-        return [
-            [[len(p) for p in strategy.experimental_local_results(b)] for b in w] for w in ways
-        ]
 
 
 def on_jax(pets, folder):
@@ -182,19 +169,17 @@ def on_jax(pets, folder):
 
 
 def worker(pets, folder):
-    """One of two processes, each with a disk of its own. In the first round the second is killed
-    in the second epoch."""
-    own = folder / f"disk_{distribution.process()}"
-    is_first, is_second = not (own / "run").exists(), distribution.process() == 1
-    (own / "run").mkdir(parents=True, exist_ok=True)
-    end = kill if is_first and is_second else None
-    return {"whole": train(pets, own / "run", end, 5, shards=2, devices=2)}
+    """One of two processes. In the first round each has a disk of its own, and the second one is
+    killed in the second epoch; in the second round both have the first one's."""
+    number = distribution.process()
+    if (folder / "left").exists():
+        return {"whole": train(pets, folder / "disk_0", shards=2, devices=2)}
+    train(pets, folder / f"disk_{number}", kill if number else None, 5, shards=2, devices=2)
 
 
 def resumed(pets, folder):
     """What the two left, continued by one."""
-    shutil.copytree(folder / "left" / "run", folder / "alone")
-    return {"one": train(pets, folder / "alone", shards=2)}
+    return {"one": train(pets, folder / "left", shards=2)}
 
 
 def main(folder, case):

@@ -46,6 +46,9 @@ def test_the_command_publishes_what_it_trained_and_what_is_in_the_file_is_scored
     assert result["classes"] == ["pet", "background", "border"]
     assert result["command"] == "python -m experiments.unet_from_scratch"
     del fits[:]
+    again = command(unet_from_scratch, "--shards", 2)["unet_from_scratch"]
+    assert again["command"] == "python -m experiments.unet_from_scratch --shards 2" and fits
+    del fits[:]
     again = command(unet_from_scratch)["unet_from_scratch"]
     assert again["weights"] == result["weights"] and not fits
 
