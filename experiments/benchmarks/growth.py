@@ -26,6 +26,7 @@ from pathlib import Path
 RESULT = Path("experiments/results/growth.json")
 SIZE = 64  # of the input pipeline
 BATCH = 32
+SEED = 42
 BUFFER = 1_000  # examples that are shuffled at once
 PHOTO = 160  # the long side of the photos
 DRAWN = 100  # synthetic pets, which then repeat
@@ -51,7 +52,7 @@ def training_batches(count, cache):
     def run():
         examples = pipeline.load_split(repeated, "train", SIZE, cache)
         buffer = BUFFER if cache == "file" else None
-        batches = pipeline.training_batches(examples, BATCH, seed=42, buffer=buffer)
+        batches = pipeline.training_batches(examples, BATCH, seed=SEED, buffer=buffer)
         return sum(len(masks) for _, masks in batches)
 
     return run
@@ -90,7 +91,7 @@ def write_photos(folder, count):
 
     folder.mkdir(parents=True)
     for number in range(min(count, DRAWN)):
-        rng = np.random.default_rng([42, number])
+        rng = np.random.default_rng([SEED, number])
         image, *_ = builder.draw_pet(rng, number % len(builder.BREEDS))
         picture, jpeg = PIL.Image.fromarray(image), io.BytesIO()
         picture.thumbnail((PHOTO, PHOTO))
@@ -136,6 +137,7 @@ def main():
             "batch_size": BATCH,
             "buffer": BUFFER,
             "photo_px": PHOTO,
+            "seed": SEED,
             "data_source": f"{pets.name}, training split repeated; synthetic pets as photos",
             "command": "python -m experiments.benchmarks.growth",
             **publish.environment(("onnxruntime",)),
