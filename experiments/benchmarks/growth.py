@@ -2,11 +2,15 @@
 cache in a file and in RAM, and of prediction with an exported network.
 
     python -m experiments.benchmarks.growth
+    python -m experiments.benchmarks.growth "training batches, cache in RAM"    # that curve anew
 
 The records of the training split are repeated up to the number that is wanted; so are, as files,
 small synthetic pets, which the plain command predicts. Each point is measured in a process of its
 own, from the first record to the last batch. Memory is the process's peak, without what it takes
 before that: Python, TensorFlow, the opened data set.
+
+glibc's malloc gives threads arenas of their own and keeps in each what was freed there. With one
+arena for all (MALLOC_ARENA_MAX=1), the peak is nearer to what is held at a time.
 """
 
 import contextlib
@@ -22,11 +26,14 @@ from pathlib import Path
 RESULT = Path("experiments/results/growth.json")
 SIZE = 64  # of the input pipeline
 BATCH = 32
+SEED = 42
 BUFFER = 1_000  # examples that are shuffled at once
 PHOTO = 160  # the long side of the photos
 DRAWN = 100  # synthetic pets, which then repeat
+ARENA = ", one malloc arena"
 CURVES = {  # numbers of images
     "training batches, cache in a file": (1_000, 10_000, 100_000),
+    "training batches, cache in a file" + ARENA: (1_000, 10_000, 100_000),
     "training batches, cache in RAM": (1_000, 3_000, 10_000),
     "prediction, exported network": (300, 1_000, 2_000),
 }
@@ -45,7 +52,7 @@ def training_batches(count, cache):
     def run():
         examples = pipeline.load_split(repeated, "train", SIZE, cache)
         buffer = BUFFER if cache == "file" else None
-        batches = pipeline.training_batches(examples, BATCH, seed=42, buffer=buffer)
+        batches = pipeline.training_batches(examples, BATCH, seed=SEED, buffer=buffer)
         return sum(len(masks) for _, masks in batches)
 
     return run
@@ -68,16 +75,11 @@ def prediction(count):
     return run
 
 
-CONTESTANTS = dict(
-    zip(
-        CURVES,
-        (
-            lambda count: training_batches(count, "file"),
-            lambda count: training_batches(count, "RAM"),
-            prediction,
-        ),
-    )
-)
+def contestant(name, count):
+    """A function that does the work of one point."""
+    if name.startswith("prediction"):
+        return prediction(count)
+    return training_batches(count, "RAM" if "RAM" in name else "file")
 
 
 def write_photos(folder, count):
@@ -89,7 +91,7 @@ def write_photos(folder, count):
 
     folder.mkdir(parents=True)
     for number in range(min(count, DRAWN)):
-        rng = np.random.default_rng([42, number])
+        rng = np.random.default_rng([SEED, number])
         image, *_ = builder.draw_pet(rng, number % len(builder.BREEDS))
         picture, jpeg = PIL.Image.fromarray(image), io.BytesIO()
         picture.thumbnail((PHOTO, PHOTO))
@@ -100,7 +102,7 @@ def write_photos(folder, count):
 
 def measure(name, count):
     """Seconds, and megabytes at the peak, of one point."""
-    run = CONTESTANTS[name](count)
+    run = contestant(name, count)
     before, start = memory("VmRSS"), time.monotonic()
     done = run()
     assert done == count, done
@@ -116,40 +118,41 @@ def memory(name):
 
 
 def main():
-    if len(sys.argv) > 1:
-        name, count = sys.argv[1].split(": ")
-        print(json.dumps(measure(name, int(count))))
+    if len(sys.argv) == 3:  # one point
+        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
         return
     from experiments import publish
-    from experiments.benchmarks import rounds
     from helpers import files
     from helpers.datasets import oxford_pets
 
     files.check_writable(RESULT)
-    pets = oxford_pets.open_pets()
-    points = [f"{name}: {count}" for name, counts in CURVES.items() for count in counts]
-    found = rounds.measure("experiments.benchmarks.growth", points, rounds=1)
-    curves = {
-        name: {
-            "images": list(counts),
-            "seconds": [found[f"{name}: {count}"]["seconds"] for count in counts],
-            "memory_mb": [found[f"{name}: {count}"]["memory_mb"] for count in counts],
-        }
-        for name, counts in CURVES.items()
-    }
+    pets, names = oxford_pets.open_pets(), sys.argv[1:] or list(CURVES)
+    curves = json.loads(RESULT.read_text())["growth"] if RESULT.exists() else {}
+    curves |= {name: curve(name) for name in names}
     files.write_json(
         RESULT,
         {
-            "growth": curves,
+            "growth": {name: curves[name] for name in CURVES if name in curves},
             "input_size": SIZE,
             "batch_size": BATCH,
             "buffer": BUFFER,
             "photo_px": PHOTO,
+            "seed": SEED,
             "data_source": f"{pets.name}, training split repeated; synthetic pets as photos",
             "command": "python -m experiments.benchmarks.growth",
             **publish.environment(("onnxruntime",)),
         },
     )
+
+
+def curve(name):
+    """All points of a curve: a dict of lists."""
+    from experiments.benchmarks import rounds
+
+    module, counts = "experiments.benchmarks.growth", CURVES[name]
+    variables = {"MALLOC_ARENA_MAX": "1"} if name.endswith(ARENA) else {}
+    found = [rounds.run(module, (name, count), variables) for count in counts]
+    return {"images": list(counts)} | {key: [run[key] for run in found] for key in found[0]}
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def main():
         "photos": options.count,
         "photo_px": growth.PHOTO,
         "rounds": options.rounds,
-        "seed": 42,
+        "seed": growth.SEED,
         "data_source": f"synthetic pets, {growth.DRAWN} drawings repeated",
         "command": "python -m experiments.benchmarks.many_photos",
         **environment,
