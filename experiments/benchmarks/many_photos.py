@@ -1,4 +1,4 @@
-"""Small photos predicted by the plain command, and by the Beam pipeline on one worker and on two.
+"""Small photos predicted by the plain command, and by the Beam pipeline on two workers.
 
     make many-photos
     python -m experiments.benchmarks.many_photos
@@ -28,7 +28,6 @@ PYTHON = Path(".venvs/many_photos/bin/python")
 TWO = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 CONTESTANTS = {  # module, options, workers
     "plain command": ("helpers.prediction", (), min(4, os.cpu_count())),
-    "Apache Beam, 1 worker": ("experiments.many_photos", (), 1),
     "Apache Beam, 2 workers": ("experiments.many_photos", TWO, 2),
 }
 PACKAGES = ("apache-beam", "onnxruntime", "pillow", "numpy", "protobuf")
