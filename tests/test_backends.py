@@ -50,7 +50,7 @@ def test_the_binary_notebook_runs_on_other_backends(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.run_notebook", "notebooks/04_binary_segmentation.ipynb"],
+        [sys.executable, "-m", "tools.run_notebook", "notebooks/04_binary_segmentation.ipynb"],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend, "PETS_PROFILE": "smoke"},
         capture_output=True,
