@@ -118,6 +118,7 @@ def predict_probabilities(model, images, labelling=None):
     images = checked_images(images, model.input_shape[-1])
     # float64, or two logits that differ by a little would become equal probabilities
     logits = np.asarray(model.predict_on_batch(images), np.float64)
+    logits = logits[: len(images)]  # on several devices, TensorFlow gives all images of each
     if logits.shape[:-1] != images.shape[:-1]:
         raise ValueError(
             f"The model makes {logits.shape} of images of shape {images.shape}: expected logits "

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments import recipe
-from helpers import datasets, distribution, files, pipeline
+from helpers import datasets, distribution, evaluation, files, pipeline
 from helpers.datasets import oxford_pets
 from helpers.datasets.synthetic_pets import builder
 from helpers.training import Run, Stage
@@ -37,18 +37,25 @@ def build(size):
 
 
 class Steps(keras.callbacks.Callback):
-    """Keeps the loss of each step; after so many steps, ends the process or the training."""
+    """Keeps the loss of each step, and what a callback that draws would see after each epoch;
+    after so many steps, ends the process or the training."""
 
     only_watches = True
 
     def __init__(self, end=None, after=None):
         super().__init__()
-        self.losses, self.end, self.after = [], end, after
+        self.losses, self.end, self.after, self.seen = [], end, after, []
 
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]))
         if len(self.losses) == self.after:
             self.end()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if distribution.processes() == 1:
+            grey = np.full((3, 32, 32, 3), 128, np.uint8)
+            chances = evaluation.predict_probabilities(self.model, grey)
+            self.seen.append(chances.mean(axis=(0, 1, 2)))
 
 
 class Stopped(Exception):
@@ -81,6 +88,7 @@ def train(pets, folder, end=None, after=None, **settings):
     return {
         "steps": steps.losses,
         "history": {name: history[name] for name in ("loss", "val_loss", "val_mean_dice")},
+        "seen": np.array(steps.seen).tolist(),
         "matrix": recipe.evaluate(model, pets, "test").sum(axis=0).tolist(),
         "weights": np.concatenate([w.ravel() for w in model.get_weights()]).tolist(),
         "read": sorted(read),

@@ -70,8 +70,13 @@ def check_same(one, other):
     assert one["history"]["val_mean_dice"] == other["history"]["val_mean_dice"]
 
 
+def check_seen(one, other):
+    np.testing.assert_allclose(one["seen"], other["seen"], rtol=0, atol=1e-5)
+
+
 def test_two_devices_of_tensorflow_come_to_what_one_does(on_tensorflow):
     check_same(on_tensorflow["one"], on_tensorflow["two"])
+    check_seen(on_tensorflow["one"], on_tensorflow["two"])
 
 
 def test_without_synchronized_batch_normalization_they_would_not(on_tensorflow):
@@ -95,6 +100,7 @@ def test_what_cannot_be_right_is_refused_in_a_sentence(on_tensorflow):
 def test_two_devices_of_jax_come_to_what_one_does(on_jax):
     found, _ = on_jax
     check_same(found["one"], found["two"])
+    check_seen(found["one"], found["two"])
     assert "share the last validation batch evenly: of 1 images" in found["uneven"]
 
 
