@@ -422,7 +422,7 @@ def many_photos(result):
         )
     versions = ", ".join(f"{name} {result['versions'][name]}" for name in MANY_PHOTOS)
     note = (
-        f"`{result['command']}` on {result['device']}; {versions}. {result['data_source']}, "
+        f"`{result['command']}` on {result['device']}; {versions}. Photos: {result['data_source']}, "
         f"{result['photo_px']} px; from file to files, the start counted in."
     )
     return f"{_rows(lines)}\n\n{note}"
