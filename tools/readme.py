@@ -423,7 +423,8 @@ def many_photos(result):
     versions = ", ".join(f"{name} {result['versions'][name]}" for name in MANY_PHOTOS)
     note = (
         f"`{result['command']}` on {result['device']}; {versions}. Photos: "
-        f"{result['data_source']}, {result['photo_px']} px; from file to files, the start counted in."
+        f"{result['data_source']}, {result['photo_px']} px; from file to files, the start "
+        f"counted in."
     )
     return f"{_rows(lines)}\n\n{note}"
 
