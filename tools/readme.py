@@ -322,13 +322,15 @@ def exports(result):
     """
     head = ["Network", "Format", "File", "Pixels named as by Keras", "Mean IoU (Keras)"]
     head += ["Network pass (`model.predict`)", "Many photos (Keras)", "One photo, cold (Keras)"]
-    lines, notes = [head, ["---"] * len(head)], []
+    lines = [head, ["---"] * len(head)]
+    notes = list(dict.fromkeys(map(_export_note, result["exports"])))
     for entry in result["exports"]:
+        which = f" ({notes.index(_export_note(entry)) + 1})" * (len(notes) > 1)
         kind = f"{FORMATS[entry['format']]}, {entry['quantize'] or 'float32'}"
         lines.append(
             [
                 entry["network"],
-                kind + ", flexible" * entry["flexible"],
+                kind + ", flexible" * entry["flexible"] + which,
                 f"{entry['bytes'] / 1e6:.1f} MB",
                 f"{100 * entry['equal_pixels']:.3f} %",
                 f"**{entry['mean_iou']:.4f}** ({entry['keras_mean_iou']:.4f})",
@@ -337,13 +339,19 @@ def exports(result):
                 f"{entry['cold_s']:.1f} s ({entry['keras_cold_s']:.1f} s)",
             ]
         )
-        versions = ", ".join(f"{name} {entry['versions'][name]}" for name in RUNTIMES)
-        notes.append(
-            f"`python -m experiments.export NETWORK --format FORMAT --record` on "
-            f"{entry['device']}; {versions}. {entry['data_source']}. Medians, measured in turns "
-            f"with Keras; many photos: from file to files in one run; cold: the whole command."
-        )
-    return "\n\n".join([_rows(lines), *dict.fromkeys(notes)])
+    if len(notes) > 1:  # rows of different machines are not to be compared by their times
+        notes = [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
+    return "\n\n".join([_rows(lines), *notes])
+
+
+def _export_note(entry):
+    versions = ", ".join(f"{name} {entry['versions'][name]}" for name in RUNTIMES)
+    return (
+        f"`python -m experiments.export NETWORK --format FORMAT --record` on "
+        f"{entry['device']}; {versions}. {entry['data_source']}. Medians, measured in turns "
+        f"with Keras; many photos: from file to files in one run; cold: the whole command. "
+        f"Compare times within a row."
+    )
 
 
 def cutouts(result):
