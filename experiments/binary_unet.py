@@ -120,6 +120,7 @@ def run(small=False):
     few = small_subset(pets)
     trained_on = few if small else pets
     model, history, seconds = train(trained_on, small)
+    temperature = publish.calibrated(model, trained_on)
     threshold, dice = choose_threshold(model, trained_on)
     validation = recipe.evaluate(model, trained_on, "validation", threshold)
     twenty = recipe.evaluate(model, few, "validation", threshold)
@@ -143,6 +144,7 @@ def run(small=False):
             "augmentation": "Albumentations",
             "precision": precision,
             "checkpoint": "last epoch" if small else "best validation Dice of each stage",
+            "temperature": temperature,
         },
         "seed": SEED,
         "train_seconds": seconds,

@@ -25,6 +25,7 @@ class Trained(NamedTuple):
     - ``network``: weights.Network, as it is in the file, and ``file``, what ``weights.save`` gave.
     - ``counts``: evaluation.Counts of the test split, by image.
     - ``validation``, ``histories``: by loss, the scores on validation and the training's history.
+    - ``temperature``: that its logits were divided by, see ``helpers.calibration``.
     """
 
     dataset: datasets.Dataset
@@ -33,6 +34,7 @@ class Trained(NamedTuple):
     counts: evaluation.Counts
     validation: dict
     histories: dict
+    temperature: float
 
 
 def summarize(results, how, settings):

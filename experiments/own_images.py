@@ -158,6 +158,7 @@ def train(found, opened, options, suffix=""):
         print(f"Validation mean IoU with {name}: {validation[name]['mean_iou']:.4f}", flush=True)
         if validation[name]["mean_iou"] == max(one["mean_iou"] for one in validation.values()):
             best = model
+    temperature = publish.calibrated(best, dataset)
     labelling = opened.dataset.labelling
     view = photos.View(_overlap(options), _fit(options) == "letterbox", found.bands)
     network = weights.Network(
@@ -169,7 +170,9 @@ def train(found, opened, options, suffix=""):
     batches = pipeline.labelled_batches(dataset, "test", plan.stages[-1].size, 8)
     counts = evaluation.measure(network.model, batches, dataset.labelling)
     counts = counts if _fit(options) == "stretch" else tiles.by_image(counts)
-    trained = outcome.Trained(opened.dataset, network, file, counts, validation, histories)
+    trained = outcome.Trained(
+        opened.dataset, network, file, counts, validation, histories, temperature
+    )
     return trained, plan
 
 
@@ -210,6 +213,7 @@ def run(options):
             "precision": precision,
             "checkpoint": "best validation Dice" if plans[0].keep_best else "last epoch",
             "parameters": results[0].network.model.count_params(),
+            "temperatures": [trained.temperature for trained in results],
         },
         "seed": options.seed,
         "command": _command(options),

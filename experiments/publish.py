@@ -9,6 +9,7 @@ import keras
 
 from experiments import recipe, report
 from helpers import (
+    calibration,
     datasets,
     distribution,
     evaluation,
@@ -80,6 +81,7 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
         if getattr(run, option) > 1:
             command += f" --{option} {getattr(run, option)}"
     validation = recipe.evaluate(model, pets, "validation").sum(axis=0)
+    temperature = calibrated(model, pets)
     values = {
         "protocol": ALL_CLASSES,
         "settings": {
@@ -90,6 +92,7 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
             "optimizer": OPTIMIZER,
             "precision": precision,
             "checkpoint": "best validation Dice of each stage",
+            "temperature": temperature,
         },
         "seed": run.seed,
         "train_seconds": sum(history["seconds"]),
@@ -107,6 +110,14 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
         f"mean IoU {result['mean_iou']:.4f} -> {weights.RESULTS / name}.json"
     )
     return result
+
+
+def calibrated(model, dataset):
+    """Divides a trained network's logits by the temperature that fits the validation split, see
+    ``helpers.calibration``, and returns the temperature."""
+    size = model.input_shape[1:3]
+    batches = pipeline.labelled_batches(dataset, "validation", size, 32, own_masks=False)
+    return round(calibration.calibrate(model, batches, dataset.labelling), 4)
 
 
 def publish(name, network, dataset, values, bits=16):

@@ -75,7 +75,7 @@ def _count(batch, probabilities, labelling, threshold):
         guess = decide(cv2.resize(chances, mask.shape[::-1]), threshold)
         own_matrices.append(_matrix(mask, guess, labelling, columns))
         own_outlines.append(_outlines(mask, guess, labelling, columns))
-    truth = _truth(masks, labelling, columns)
+    truth = true_classes(masks, labelling, columns)
     counted = truth != VOID
     wrong = counted & (truth != ids)
     others = {key: batch[key] for key in batch if key not in ("image", "mask", "own_mask")}
@@ -447,8 +447,9 @@ def _matrix(mask, ids, labelling, columns):
     return confusion_matrix(mask, ids, len(labelling), predicted=columns, void=labelling.ignore)
 
 
-def _truth(masks, labelling, columns):
-    """The true classes; with one logit, the first and the second under the first border rule."""
+def true_classes(masks, labelling, columns):
+    """What a network of so many classes should say of each pixel, or ``classes.VOID``: the class;
+    of two, the first or the second under the labelling's first border rule."""
     if columns == len(labelling):
         return masks
     table = np.full(256, VOID)
