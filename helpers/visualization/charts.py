@@ -268,7 +268,7 @@ def plot_accuracy_and_time(points, *, source, ylabel="mean IoU"):
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.margins(x=0.12, y=0.2)
+    ax.margins(x=0.12, y=0.25)
     ax.grid()
     labels = [f"{wrap(name, 3.0)}\n{score:.3f}" for name, score in zip(points, scores)]
     _label_marks(ax, labels, np.stack([minutes, scores], axis=1), np.sqrt(areas) / 2)
