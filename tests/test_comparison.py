@@ -127,3 +127,10 @@ def test_a_comparison_from_end_to_end(command, fits, monkeypatch, tmp_path):
     lost = tmp_path / "results/losses/both/validation_epochs_seed_1.npz"
     lost.write_bytes(lost.read_bytes()[:100])
     assert command(losses)["losses"]["budgets"] == result["budgets"] and len(trained) == 1
+
+    changed = variants["wider"]._replace(loss=DiceLoss())
+    other = compared._replace(variants={**variants, "wider": changed})
+    monkeypatch.setattr(losses, "COMPARISON", other)
+    trained.clear()
+    command(losses)  # what was kept is of another loss
+    assert trained and all(call[0].__self__ == changed for call in trained)
