@@ -247,10 +247,10 @@ class TverskyLoss(_RegionLoss):
 
 @register
 class FocalTverskyLoss(TverskyLoss):
-    """(1 - Tversky)^(1 / gamma): above 1, gamma turns to the classes that are still found badly.
+    """(1 - Tversky)^(1 / gamma): with gamma above 1, steeper where the loss of a class is small.
 
-    Abraham and Khan, ISBI 2019, https://arxiv.org/abs/1810.07842. Their alpha, 0.7, weighs false
-    negatives: it is ``beta`` here.
+    Abraham and Khan, ISBI 2019, https://arxiv.org/abs/1810.07842, who mean it for hard, small
+    regions. Their alpha, 0.7, weighs false negatives: it is ``beta`` here.
     """
 
     settings = (*TverskyLoss.settings, "gamma")

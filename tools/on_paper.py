@@ -56,12 +56,12 @@ def _rate(result, gpu):
 def _measured(step, core, batch):
     rate = step["contestants"]["ours, light decoder, whole"]["images_per_s"]
     row = [f"{_cores(step)} CPU cores, measured", f"{rate:,.0f} images/s"]
-    return [*row, f"{1e3 * batch / rate:,.0f} ms", "none", f"{rate / core:.1f}", "network"]
+    return [*row, f"{1e3 * batch / rate:,.0f} ms", "none", f"{rate / core:.2f}", "compute"]
 
 
 def _row(name, rate, count, reduce_ms, core, batch):
     cores, step_ms = math.ceil(count * rate / core), 1e3 * batch / rate
-    enough = f"network with {cores:,} core{'s' * (cores > 1)} or more, else input"
+    enough = f"compute with {cores:,} core{'s' * (cores > 1)} or more, else input"
     return [
         name,
         f"{rate:,.0f} images/s",

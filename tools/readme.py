@@ -181,13 +181,16 @@ def own_images_table(results):
             + spread
             * (len(of_folds) > 1)
         )
-    protocols = dict.fromkeys(result["protocol"] for result in results)
+    rows_of = {}
+    for number, result in enumerate(results, start=1):
+        rows_of.setdefault(result["protocol"], []).append(str(number))
+    protocols = [f"({', '.join(rows)}) {protocol}" for protocol, rows in rows_of.items()]
     return "\n\n".join([_rows(lines), *notes, *protocols])
 
 
 def comparison(result):
     """The time-to-accuracy benchmark as Markdown: one row a contestant, its figure, and how long
-    the last takes to the validation score that the first one ends with.
+    the last takes to the best validation score of the first one.
 
     Args:
         result: dict, as that command writes it.
@@ -210,11 +213,12 @@ def comparison(result):
             ]
         )
     (first, peer), *_, (last, ours) = result["contestants"].items()
-    final, whole = peer["validation_mean_iou"][-1], peer["seconds"][-1]
-    reached = f"{first} ends at a validation mean IoU of {final:.3f} after {whole:,.0f} s."
-    if (seconds := _seconds_to(ours, final)) is not None:
+    best = max(peer["validation_mean_iou"])
+    theirs, seconds = _seconds_to(peer, best), _seconds_to(ours, best)
+    reached = f"{first} has its best validation mean IoU, {best:.3f}, after {theirs:,.0f} s."
+    if seconds is not None:
         reached += (
-            f" {last} is there after {seconds:,.0f} s, 1/{whole / seconds:.0f} of that time."
+            f" {last} is there after {seconds:,.0f} s, 1/{theirs / seconds:.0f} of that time."
         )
     note = (
         f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
@@ -250,7 +254,7 @@ def variants(result):
             cells.append(f"{cost['time_ratio']:.1f} x")
         lines.append([name, *cells])
     parts = [f"### {result['comparison'].capitalize()} compared", _rows(lines)]
-    parts += [_seeds_note(result), result["protocol"]]
+    parts += [_seeds_note(result), _training_note(result), result["protocol"]]
     if "test" in result:
         parts.append(_test_note(result))
     ratios = [cost["time_ratio"] for cost in result["variants"].values() if cost["time_ratio"]]
@@ -260,13 +264,17 @@ def variants(result):
             f"{result['baselines'][0]}."
         )
     if others:
-        parts.append(f"![Mean IoU against minutes of training]({variants_figure_path(result)})")
+        parts += [
+            f"![Mean IoU against minutes of training]({variants_figure_path(result)})",
+            f"*In the same {others[0][0]}: up and to the left is better, a larger mark has more "
+            f"parameters. Minutes: all steps by the time of one, without validation.*",
+        ]
     return "\n\n".join(parts)
 
 
 def variants_figure(result):
-    """Mean IoU on validation against minutes of training in the same epochs, the mark's area by
-    parameters. A network too slow for these is shown in the same time as the first.
+    """Mean IoU on validation against minutes of training in the first budget, the mark's area by
+    parameters.
 
     Args:
         result: dict, as ``experiments.architectures`` writes it.
@@ -275,13 +283,10 @@ def variants_figure(result):
         matplotlib Figure.
     """
     points = {}
-    for name, cost in result["variants"].items():
-        for entries in result["budgets"].values():
-            if name in entries:
-                minutes = entries[name]["step_seconds"] / 60
-                score, millions = entries[name]["mean"]["mean_iou"], cost["parameters"] / 1e6
-                points[name.replace(" from ", "\nfrom ")] = minutes, score, millions
-                break
+    for name, entry in next(iter(result["budgets"].values())).items():
+        minutes, score = entry["step_seconds"] / 60, entry["mean"]["mean_iou"]
+        millions = result["variants"][name]["parameters"] / 1e6
+        points[name.replace(" from ", "\nfrom ")] = minutes, score, millions
     return visualization.plot_accuracy_and_time(points, source=result["data_source"])
 
 
@@ -568,6 +573,23 @@ def _seeds_note(result):
         f"Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
         f"where it says so; elsewhere no difference was found."
     )
+
+
+def _training_note(result):
+    first, (main, *more) = result["baselines"][0], reversed(result["budgets"])
+    entry = next(iter(result["budgets"].values()))[first]
+    epochs = sum(stage["epochs"] for stage in entry["stages"])
+    text = f"Trained for {epochs} epochs"
+    if more:
+        text += f" or, in the same {main}, the {entry['step_seconds']:.0f} s of them with {first}"
+    text += (
+        ": that shows how fast something is learnt, not what it reaches; the networks at the top "
+        "of these results were trained for longer. The calibration error is what the training "
+        "left, without calibration."
+    )
+    if more:
+        text += f" Columns that do not say which budget are of the same {main}."
+    return text
 
 
 def _test_note(result):

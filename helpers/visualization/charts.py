@@ -69,7 +69,8 @@ def plot_intervals(scores, *, source, xlabel="score"):
 def plot_differences(differences, *, source, xlabel="difference"):
     """Differences from a reference, which is the line at 0, with their intervals and what each
     seed gave as an open marker: 1 to 40 entries, name -> (value, low, high, values by seed), one
-    below the other. Where an interval holds 0, no difference was found, and it is grey."""
+    below the other. Where an interval holds 0 or the seeds disagree in sign, no difference was
+    found, and it is grey."""
     canvas.check_named(differences, "differences", "name -> (value, low, high, by seed)", most=40)
     for name, (value, low, high, _) in differences.items():
         if not low <= value <= high:
@@ -79,7 +80,8 @@ def plot_differences(differences, *, source, xlabel="difference"):
             )
     fig, ax = canvas.new_chart((8.0, 2.0 + 0.5 * len(differences)), source)
     for place, (value, low, high, by_seed) in enumerate(differences.values()):
-        color = "#666666" if low <= 0 <= high else BLUE
+        found = not low <= 0 <= high and len(set(np.sign([value, *by_seed]))) == 1
+        color = BLUE if found else "#666666"
         ax.plot([low, high], [place, place], color=color, marker="|", markersize=12)
         ax.plot(value, place, "o", color=color)
         dots = {"markerfacecolor": "white", "markeredgecolor": color, "zorder": 1}
@@ -89,7 +91,7 @@ def plot_differences(differences, *, source, xlabel="difference"):
     ax.set(ylim=(len(differences) - 0.5, -0.6), xlabel=wrap(xlabel, 4.5))  # the first one on top
     ax.grid(axis="x")
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    names = {BLUE: "0 outside the interval", "#666666": "0 inside: no difference found"}
+    names = {BLUE: "difference found", "#666666": "no difference found"}
     handles = [Line2D([], [], color=c, marker="o", label=label) for c, label in names.items()]
     style = {"color": "black", "linestyle": "none", "markerfacecolor": "white"}
     handles.append(Line2D([], [], marker="o", markersize=5, label="one seed", **style))
