@@ -253,7 +253,7 @@ def compared(name, seeds, budgets):
         "complete": len(seeds) == 3,
         "protocol": "The protocol.",
         "command": f"python -m experiments.{name}",
-        **{"data_source": "somewhere", "input_size": 128, "device": "CPU"},
+        **{"data_source": "somewhere", "input_size": 128, "trained_on": ["CPU"]},
         "versions": {"tensorflow": "2", "keras": "3"},
     }
 

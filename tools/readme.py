@@ -569,8 +569,8 @@ def _seeds_note(result):
     unfinished = "" if result["complete"] else f" of {planned}, not finished: more may change this"
     return (
         f"{result['data_source']}. `{result['command']}`, {result['input_size']} px, means over "
-        f"{seeds}{unfinished}; {result['device']}; TensorFlow {result['versions']['tensorflow']}, "
-        f"Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
+        f"{seeds}{unfinished}; trained on {', and on '.join(result['trained_on'])}; TensorFlow "
+        f"{result['versions']['tensorflow']}, Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
         f"where it says so; elsewhere no difference was found."
     )
 
