@@ -567,11 +567,12 @@ def _seeds_note(result):
     seeds += "s" if counts != {1} and len(counts) == 1 else ""
     planned = len(result["seeds"])
     unfinished = "" if result["complete"] else f" of {planned}, not finished: more may change this"
+    versions, machines = result["versions"], ", and on ".join(result["trained_on"])
     return (
         f"{result['data_source']}. `{result['command']}`, {result['input_size']} px, means over "
-        f"{seeds}{unfinished}; trained on {', and on '.join(result['trained_on'])}; TensorFlow "
-        f"{result['versions']['tensorflow']}, Keras {result['versions']['keras']}. Better or worse than {result['baselines'][0]} "
-        f"where it says so; elsewhere no difference was found."
+        f"{seeds}{unfinished}; trained on {machines}; TensorFlow {versions['tensorflow']}, Keras "
+        f"{versions['keras']}. Better or worse than {result['baselines'][0]} where it says so; "
+        f"elsewhere no difference was found."
     )
 
 
