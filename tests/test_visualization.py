@@ -460,3 +460,10 @@ def test_save_says_what_is_wrong_with_the_path(tmp_path):
         viz.save_figure(plt.figure(), tmp_path / "missing" / "figure.png")
     with pytest.raises(ValueError, match=r"ends in \.png"):
         viz.save_figure(plt.figure(), tmp_path / "figure.jpg")
+
+
+def test_a_difference_is_grey_where_seeds_disagree():
+    drawn = {"agree": (0.1, 0.05, 0.2, [0.1, 0.1]), "disagree": (0.1, 0.05, 0.2, [0.3, -0.1])}
+    fig = viz.plot_differences(drawn, source="Data")
+    agree, _, _, disagree, *_ = (line.get_color() for line in fig.axes[0].lines)
+    assert (agree, disagree) == ("#0072B2", "#666666")
