@@ -1,11 +1,12 @@
 """Scores trained weights on a split, by one command.
 
     python -m experiments.evaluate mobilenetv2_unet_256
+    python -m experiments.evaluate mobilenetv2_unet_256 --mirror
     python -m experiments.evaluate runs/mobilenetv2_unet/stage_2_.../best.keras --split validation
 
 takes the name of published weights, a file of ``helpers.weights``, a Keras checkpoint, or an
 exported network, and prints the report's main numbers; with ``--out``, writes the whole report as
-JSON.
+JSON. With ``--mirror``, the network looks at each image's mirror image too, in twice the time.
 """
 
 import argparse
@@ -49,12 +50,15 @@ def main():
     parser.add_argument("source", help="published weights' name, or a file of a network")
     parser.add_argument("--split", choices=datasets.SPLITS, default="test")
     parser.add_argument("--limit", type=int, help="only the first so many images")
+    parser.add_argument("--mirror", action="store_true", help="look at the mirror image too")
     parser.add_argument("--out", help="write the whole report to this .json file")
     options = parser.parse_args()
     try:
         if options.out:
             files.check_writable(options.out)
         network = weights.open_network(options.source)
+        if options.mirror:
+            network = weights.mirror(network)
         pets = datasets.subset(oxford_pets.open_pets(), **{options.split: options.limit})
         report = publish.scored(network, pets, options.split, progress=True)
     except (OSError, RuntimeError, ValueError) as error:
@@ -69,9 +73,15 @@ def main():
             threshold=network.threshold,
         )
     command = f"python -m experiments.evaluate {options.source} --split {options.split}"
+    command += " --mirror" if options.mirror else ""
     report |= {
         "protocol": protocol,
-        "settings": {"source": options.source, **_size(network.model)},
+        "settings": {
+            "source": options.source,
+            "sha256": network.sha256,
+            "mirrored": network.mirrored,
+            **_size(network.model),
+        },
         "seed": None,
         "command": command + (f" --limit {options.limit}" if options.limit else ""),
     }

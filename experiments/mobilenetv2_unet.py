@@ -38,16 +38,16 @@ def build(size):
 def main():
     parser = argparse.ArgumentParser(prog="python -m experiments.mobilenetv2_unet")
     parser.add_argument("--size", type=int, choices=STAGES, default=128, help="pixels")
-    publish.add_devices(parser)
+    publish.add_run(parser)
     options = parser.parse_args()
-    run = publish.on_devices(RUN, options)
     publish.train_and_publish(
         f"mobilenetv2_unet_{options.size}",
         STAGES[options.size],
         "mobilenetv2_unet",
         ARGUMENTS,
         command=f"python -m experiments.mobilenetv2_unet --size {options.size}",
-        run=run,
+        run=RUN,
+        options=options,
     )
 
 

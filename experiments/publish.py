@@ -4,6 +4,7 @@ import datetime
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import keras
 
@@ -36,8 +37,13 @@ BINARY = (
 )
 
 
-def add_devices(parser):
-    """Arguments of a command that trains on several devices, see ``on_devices``."""
+def add_run(parser):
+    """Arguments of a command that trains and publishes, see ``train_and_publish``."""
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="another than the recipe's: to see how much a result depends on it",
+    )
     parser.add_argument("--devices", type=int, default=1, help="that train together")
     parser.add_argument(
         "--shards",
@@ -47,26 +53,32 @@ def add_devices(parser):
     )
 
 
-def on_devices(run, options):
-    """The training.Run with the devices that a command was given. Joins the other processes of
-    the training, where there are some, see ``distribution.start``."""
-    distribution.start()
-    return run._replace(devices=options.devices, shards=options.shards)
-
-
-def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16):
+def train_and_publish(name, stages, builder, arguments, *, command, run, options, bits=16):
     """Trains a network of three classes on all of Oxford-IIIT Pet and publishes what comes of it.
+
+    With another seed than the recipe's, the weights stay in the run folder. Joins the other
+    processes of the training, where there are some, see ``distribution.start``.
 
     Args:
         name, bits: as in ``publish``.
-        stages, run: as in ``recipe.train``.
+        stages, run: as in ``recipe.train``; the recipe's own.
         builder, arguments: as in ``weights.Network``.
-        command: str, which command this is, without the arguments of ``add_devices``.
+        command: str, which command this is, without the arguments of ``add_run``.
+        options: argparse.Namespace of a parser with ``add_run``.
 
     Returns:
         dict: what was written. Of several processes, nothing is published: None.
     """
-    check_writable(name)
+    distribution.start()
+    own = run.seed if options.seed is None else options.seed
+    for option, value in (("seed", own), ("devices", options.devices), ("shards", options.shards)):
+        if value != getattr(run, option):
+            command += f" --{option} {value}"
+    again = own != run.seed
+    name += f"_seed_{own}" * again
+    run = run._replace(seed=own, devices=options.devices, shards=options.shards)
+    folder = Path(run.folder) if again else weights.FOLDER
+    check_writable(name, folder)
     pets = oxford_pets.open_pets()
     precision = training.set_precision()
 
@@ -77,9 +89,6 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
     if distribution.processes() > 1:
         print(f"Trained, in {run.folder}. To score and publish it, run this by one process.")
         return None
-    for option in ("devices", "shards"):
-        if getattr(run, option) > 1:
-            command += f" --{option} {getattr(run, option)}"
     validation = recipe.evaluate(model, pets, "validation").sum(axis=0)
     temperature = calibrated(model, pets)
     values = {
@@ -104,7 +113,7 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, bits=16
         "command": command,
     }
     network = weights.Network(model, pets.labelling, None, builder, arguments)
-    result = publish(name, network, pets, values, bits)
+    result = publish(name, network, pets, values, bits, folder)
     print(
         f"{result['data_source']}: pixel accuracy {result['pixel_accuracy']:.4f}, "
         f"mean IoU {result['mean_iou']:.4f} -> {weights.RESULTS / name}.json"
@@ -120,8 +129,8 @@ def calibrated(model, dataset):
     return round(calibration.calibrate(model, batches, dataset.labelling), 4)
 
 
-def publish(name, network, dataset, values, bits=16):
-    """Writes a trained network to ``experiments/weights`` and its report on the test split to
+def publish(name, network, dataset, values, bits=16, folder=None):
+    """Writes a trained network to a folder and its report on the test split to
     ``experiments/results``. Scored are the weights as they are in the file, rounded.
 
     Args:
@@ -131,11 +140,12 @@ def publish(name, network, dataset, values, bits=16):
         values: dict, what else belongs to the result: ``protocol``, ``settings`` (a dict),
             ``seed``, ``command``, ...
         bits: as in ``weights.save``.
+        folder: of the weights; None for ``experiments/weights``.
 
     Returns:
         dict: what was written.
     """
-    path = weights.FOLDER / f"{name}{weights.SUFFIX}"
+    path = (folder or weights.FOLDER) / f"{name}{weights.SUFFIX}"
     file = weights.save(network, path, bits)
     network = weights.load(path, file["sha256"])
     settings = {**values["settings"], "parameters": network.model.count_params()}
@@ -145,9 +155,9 @@ def publish(name, network, dataset, values, bits=16):
     return result
 
 
-def check_writable(name):
+def check_writable(name, folder=None):
     """Raises OSError where ``publish`` could not write, before hours of training."""
-    files.check_writable(weights.FOLDER / f"{name}{weights.SUFFIX}")
+    files.check_writable((folder or weights.FOLDER) / f"{name}{weights.SUFFIX}")
     files.check_writable(weights.RESULTS / f"{name}.json")
 
 

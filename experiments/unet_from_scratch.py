@@ -17,8 +17,8 @@ from helpers.training import Run, Stage
 # where its outline runs needs the full size.
 STAGES = (
     Stage(64, epochs=24, batch_size=32, learning_rate=2e-3),
-    Stage(96, epochs=12, batch_size=16, learning_rate=1.5e-3, jit_compile=True),
-    Stage(128, epochs=14, batch_size=16, learning_rate=1e-3, jit_compile=True),
+    Stage(96, epochs=12, batch_size=16, learning_rate=1.5e-3),
+    Stage(128, epochs=20, batch_size=16, learning_rate=1e-3),
 )
 WIDTH = 16
 DEPTH = 5
@@ -28,15 +28,15 @@ RUN = Run("runs/unet_from_scratch", seed=42)
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m experiments.unet_from_scratch")
-    publish.add_devices(parser)
-    run = publish.on_devices(RUN, parser.parse_args())
+    publish.add_run(parser)
     publish.train_and_publish(
         "unet_from_scratch",
         STAGES,
         "unet",
         ARGUMENTS,
         command="python -m experiments.unet_from_scratch",
-        run=run,
+        run=RUN,
+        options=parser.parse_args(),
         bits=8,  # 16 would be 16 MB
     )
 

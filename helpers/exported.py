@@ -61,6 +61,14 @@ class Model:
             )
         return Model(self._run, shape, self.flexible)
 
+    def mirrored(self):
+        """The same network as ``models.mirrored`` would have it."""
+
+        def twice(image):
+            return (self._run(image) + self._run(image[:, :, ::-1])[:, :, ::-1]) / 2
+
+        return Model(twice, self.input_shape, self.flexible)
+
 
 def load(path, threads=None):
     """An exported network.

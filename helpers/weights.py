@@ -144,6 +144,10 @@ def load(path, sha256=None):
 
 def mirror(network):
     """The same network, which looks at the mirror image too, see ``models.mirrored``."""
+    if network.mirrored:
+        return network
+    if isinstance(network.model, exported.Model):
+        return network._replace(model=network.model.mirrored(), mirrored=True)
     from helpers import models
 
     return network._replace(model=models.mirrored(network.model), mirrored=True)
@@ -173,7 +177,7 @@ def at_size(network, size):
     model = _builder(network.builder, {**network.arguments, "input_size": size})()
     model.set_weights(network.model.get_weights())
     other = network._replace(model=model)
-    return mirror(other) if network.mirrored else other
+    return mirror(other._replace(mirrored=False)) if network.mirrored else other
 
 
 def _builder(name, arguments):

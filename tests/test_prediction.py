@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import PIL.Image
 import pytest
+import skimage.data
 import tensorflow as tf
 from PIL.Image import Transpose
 
@@ -370,6 +371,8 @@ def test_a_folder_is_predicted_with_its_folders_and_resumes(command, monkeypatch
     os.utime("in/b.PNG", (1, 1))
     run(done=1)
     assert Path("in/out/a_overlay.png").read_bytes() == content
+    run(network=IDENTIFIED._replace(mirrored=True))
+    run()
     run(network=IDENTIFIED._replace(sha256="2"))
     Path("in/bad.jpg").unlink()
     run(network=IDENTIFIED._replace(sha256="2"), done=3, failed=0)
@@ -394,6 +397,18 @@ def test_a_network_that_was_trained_on_tiles_predicts_in_tiles(command):
     ):
         assert command("cat.png", *options, network=network)[0] == 0
         assert np.array_equal(PIL.Image.open("cat_mask.png"), expected), options
+
+
+def test_with_mirror_a_network_looks_twice(command):
+    photo = skimage.data.chelsea()
+    write_photos("cat.png", image=PIL.Image.fromarray(photo))
+    assert command("cat.png", "--mirror", network=None)[0] == 0
+    network = weights.open_network(prediction.WEIGHTS)
+    once, twice = (
+        prediction.predict_photo(one, photo) for one in (network, weights.mirror(network))
+    )
+    found = np.asarray(PIL.Image.open("cat_mask.png"))
+    assert np.array_equal(found, twice) and not np.array_equal(found, once)
 
 
 def test_several_at_once_are_those_of_one_after_the_other(command):

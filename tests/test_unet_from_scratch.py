@@ -49,6 +49,13 @@ def test_the_command_publishes_what_it_trained_and_what_is_in_the_file_is_scored
     again = command(unet_from_scratch, "--shards", 2)["unet_from_scratch"]
     assert again["command"] == "python -m experiments.unet_from_scratch --shards 2" and fits
     del fits[:]
+    results = command(unet_from_scratch, "--seed", 8)
+    other = results["unet_from_scratch_seed_8"]
+    assert other["command"] == "python -m experiments.unet_from_scratch --seed 8" and fits
+    assert other["seed"] == 8 and other["weights"]["sha256"] != result["weights"]["sha256"]
+    assert results["unet_from_scratch"] == again
+    assert [path.name for path in weights.FOLDER.iterdir()] == [result["weights"]["file"]]
+    del fits[:]
     again = command(unet_from_scratch)["unet_from_scratch"]
     assert again["weights"] == result["weights"] and not fits
 

@@ -37,6 +37,7 @@ SCORE_NAMES = {
     "boundary_f": "Boundary F",
     "calibration_error": "Calibration error",
 }
+SEED = " --seed "  # in a command: not the recipe's
 NETWORKS = ("mobilenetv2_unet", "unet_from_scratch")  # commands
 NAMES = {"unet": "U-Net from scratch", "mobilenetv2_unet": "U-Net on MobileNetV2"}
 
@@ -45,7 +46,8 @@ def table(results):
     """The results as Markdown: one table, and below it how each row was obtained.
 
     Args:
-        results: list of dicts, as ``load_results`` reads them.
+        results: list of dicts, as ``load_results`` reads them; those of other seeds than the
+            recipes' are told in the notes.
 
     Returns:
         str.
@@ -55,7 +57,7 @@ def table(results):
     classes = ", ".join(results[0]["classes"])
     lines = [[*head[:-1], f"IoU of {classes}"], ["---"] * len(head)]
     notes = []
-    for number, result in enumerate(results, start=1):
+    for number, result in enumerate(_published(results), start=1):
         settings = result["settings"]
         low, high = result["intervals"]["mean_iou"]
         lines.append(
@@ -70,7 +72,7 @@ def table(results):
                 ", ".join(f"{value:.3f}" for value in result["iou"]),
             ]
         )
-        notes.append(_note(number, result))
+        notes.append(_note(number, result) + _of_seeds(result, results))
     protocols = dict.fromkeys(result["protocol"] for result in results)  # each once
     return "\n\n".join([_rows(lines), *notes, *protocols, _outline_note(results[0])])
 
@@ -85,7 +87,7 @@ def cost_figure(results):
     Returns:
         matplotlib Figure.
     """
-    networks, points = _of(results, *NETWORKS), {}
+    networks, points = _published(_of(results, *NETWORKS)), {}
     for result in networks:
         name = f"{NAMES[result['settings']['model']]}, {result['input_size']} px"
         points[name] = (result["train_seconds"] / 60, result["mean_iou"])
@@ -144,6 +146,52 @@ def binary_table(results):
         notes.append(_note(number, result))
     protocols = dict.fromkeys(result["protocol"] for result in results)
     return "\n\n".join([_rows(lines), *notes, *protocols])
+
+
+def mirrored_table(results, published):
+    """What a second look brings, as Markdown: one row a published network.
+
+    Args:
+        results: list of dicts, as ``experiments.evaluate --mirror`` writes them.
+        published: list of dicts, the results of these networks as they were published.
+
+    Returns:
+        str.
+
+    Raises:
+        ValueError: weights were published anew since.
+    """
+    head = ["Network", "Input", "Pixel accuracy", "with the mirror image", "Mean IoU"]
+    head += ["with the mirror image", "Dice (border as pet)", "with the mirror image"]
+    lines, by_hash = [head, ["---"] * len(head)], {r["weights"]["sha256"]: r for r in published}
+    for twice in results:
+        once = by_hash.get(twice["settings"]["sha256"])
+        if once is None:
+            raise ValueError(f"{twice['command']} is of other weights than the published ones.")
+        name = once["weights"]["file"].split(".")[0]
+        lines.append([name, f"{once['input_size']} px", *_looks(once, twice)])
+    commands = ", ".join(f"`{result['command']}`" for result in results)
+    note = (
+        f"Every image is predicted twice, as it is and mirrored, and the logits are averaged: no "
+        f"other training, twice the time. Pixel accuracy of the binary networks: pet with border "
+        f"against background. {results[0]['data_source']}. {commands}. For a photo of yours: "
+        f"`python -m helpers.prediction cat.jpg --mirror`."
+    )
+    return "\n\n".join([_rows(lines), note])
+
+
+def _looks(once, twice):  # a pair of cells a measure
+    def cells(result):
+        binary = result["binary_scores"]["pet"]
+        low, high = result["intervals"]["mean_iou"] if "mean_iou" in result else (None, None)
+        return (
+            f"{result.get('pixel_accuracy', binary['pixel_accuracy']):.3f}",
+            "" if low is None else f"{result['mean_iou']:.3f} ({low:.3f} to {high:.3f})",
+            f"{binary['dice']:.3f}",
+        )
+
+    pairs = zip(cells(once), cells(twice))
+    return [cell for one, two in pairs for cell in (one, two and f"**{two}**")]
 
 
 def own_images_table(results):
@@ -464,6 +512,7 @@ def filled(readme, results):
     if readme.count(BEGIN) != 1 or readme.count(END) != 1:
         raise ValueError(f"README.md needs each of these lines once: {BEGIN} and {END}")
     before, rest = readme.split(BEGIN)
+    trained = _published(_of(results, *NETWORKS, "binary_unet"))
     parts = [
         table(_of(results, *NETWORKS)),
         f"![Mean IoU against minutes of training]({COST_FIGURE})",
@@ -471,6 +520,7 @@ def filled(readme, results):
         binary_table(_of(results, "binary_unet")),
     ]
     for heading, writer, *commands in (
+        ("With the mirror image", lambda found: mirrored_table(found, trained), "evaluate"),
         ("Other people's images", own_images_table, "own_images"),
         ("Compared with TensorFlow's tutorial", _each(comparison), "time_to_accuracy"),
         (None, _each(variants), "losses", "architectures"),
@@ -515,6 +565,25 @@ def cutout_figure():
 def load_results(folder=RESULTS):
     """The results under a folder, in the order of their file names."""
     return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def _published(results):
+    """Those whose weights are published: with the seeds of the recipes."""
+    return [result for result in results if SEED not in result["command"]]
+
+
+def _of_seeds(result, results):
+    """How far a result is from those of other seeds: a sentence, empty where there are none."""
+    same = [r for r in results if r["command"].split(SEED)[0] == result["command"]]
+    if len(same) == 1:
+        return ""
+    seeds = ", ".join(str(r["seed"]) for r in same)
+    spreads = []
+    for name in ("mean_iou", "pixel_accuracy"):
+        values = [r[name] for r in same]
+        title = name.replace("_", " ").replace("iou", "IoU")
+        spreads.append(f"{title} {np.mean(values):.4f} ± {np.std(values, ddof=1):.4f}")
+    return f" Seeds {seeds}, mean and standard deviation: {' and '.join(spreads)}."
 
 
 def _of(results, *commands):
