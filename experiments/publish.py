@@ -70,14 +70,7 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, options
         dict: what was written. Of several processes, nothing is published: None.
     """
     distribution.start()
-    own = run.seed if options.seed is None else options.seed
-    for option, value in (("seed", own), ("devices", options.devices), ("shards", options.shards)):
-        if value != getattr(run, option):
-            command += f" --{option} {value}"
-    again = own != run.seed
-    name += f"_seed_{own}" * again
-    run = run._replace(seed=own, devices=options.devices, shards=options.shards)
-    folder = Path(run.folder) if again else weights.FOLDER
+    name, command, run, folder = _as_asked(name, command, run, options)
     check_writable(name, folder)
     pets = oxford_pets.open_pets()
     precision = training.set_precision()
@@ -119,6 +112,18 @@ def train_and_publish(name, stages, builder, arguments, *, command, run, options
         f"mean IoU {result['mean_iou']:.4f} -> {weights.RESULTS / name}.json"
     )
     return result
+
+
+def _as_asked(name, command, run, options):
+    """Name, command and run as the options have them, and the folder for the weights."""
+    seed = run.seed if options.seed is None else options.seed
+    asked = {"seed": seed, "devices": options.devices, "shards": options.shards}
+    for option, value in asked.items():
+        if value != getattr(run, option):
+            command += f" --{option} {value}"
+    if seed == run.seed:
+        return name, command, run._replace(**asked), weights.FOLDER
+    return f"{name}_seed_{seed}", command, run._replace(**asked), Path(run.folder)
 
 
 def calibrated(model, dataset):
