@@ -177,13 +177,14 @@ def test_other_seeds_and_second_looks_stand_beside_their_network():
     assert "Seeds" not in alone and "Seeds 42, 1, mean and standard deviation: mean IoU" in text
     assert f"mean IoU {once['mean_iou'] + 0.01:.4f} ± 0.0141 and pixel accuracy" in text
     assert f"{once['pixel_accuracy']:.4f} ± 0.0000" in text
-    settings = {"sha256": once["weights"]["sha256"], "mirrored": True}
-    twice = {**once, "settings": settings, "mean_iou": 0.9876, "command": "look twice"}
+    settings = {"sha256": once["weights"]["sha256"], "source": "it"}
+    twice = {**once, "settings": settings, "mean_iou": 0.9876, "command": "look at it"}
     text = readme.mirrored_table([twice], [once])
     (row,) = (line for line in text.splitlines() if line.startswith("| unet_from_scratch "))
-    assert f"{once['mean_iou']:.3f} (" in row and "**0.988 (" in row and "`look twice`" in text
+    assert f"{once['mean_iou']:.3f} (" in row and "**0.988 (" in row
+    assert "`look at NETWORK`" in text
     settings["sha256"] = "of older weights"
-    with pytest.raises(ValueError, match="look twice .* of other weights than the published"):
+    with pytest.raises(ValueError, match="look at it is of other weights than the published"):
         readme.mirrored_table([twice], [once])
 
 

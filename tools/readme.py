@@ -170,7 +170,8 @@ def mirrored_table(results, published):
             raise ValueError(f"{twice['command']} is of other weights than the published ones.")
         name = once["weights"]["file"].split(".")[0]
         lines.append([name, f"{once['input_size']} px", *_looks(once, twice)])
-    commands = ", ".join(f"`{result['command']}`" for result in results)
+    commands = {r["command"].replace(r["settings"]["source"], "NETWORK") for r in results}
+    commands = ", ".join(f"`{command}`" for command in sorted(commands))
     note = (
         f"Every image is predicted twice, as it is and mirrored, and the logits are averaged: no "
         f"other training, twice the time. Pixel accuracy of the binary networks: pet with border "
