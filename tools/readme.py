@@ -167,7 +167,10 @@ def mirrored_table(results, published):
     for twice in results:
         once = by_hash.get(twice["settings"]["sha256"])
         if once is None:
-            raise ValueError(f"{twice['command']} is of other weights than the published ones.")
+            raise ValueError(
+                f"{twice['command']} is of other weights than the published ones: run it again, "
+                f"with --out and its file under {RESULTS}."
+            )
         name = once["weights"]["file"].split(".")[0]
         lines.append([name, f"{once['input_size']} px", *_looks(once, twice)])
     commands = {r["command"].replace(r["settings"]["source"], "NETWORK") for r in results}
