@@ -479,7 +479,6 @@ def _stepper(variant, stage, dataset):
         loss=variant.loss,
         metric=MeanDice(classes),
         learning_rate=stage.learning_rate,
-        jit_compile=stage.jit_compile,
     )
     rng, shape = np.random.default_rng(0), (stage.batch_size, *pipeline.sides(stage.size))
     images = rng.integers(0, 256, (*shape, 3), np.uint8)

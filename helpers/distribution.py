@@ -19,7 +19,7 @@ images, the learning rate, losses, gradients, metrics (their counts are summed e
 statistics of batch normalization, which are of the whole batch: ``synchronized`` with TensorFlow,
 always so with JAX. For that, devices must share every batch evenly: TensorFlow weighs devices, not
 images, so that one in a smaller part would count for more, and JAX raises. ``check_batches`` says
-so beforehand. With TensorFlow, ``jit_compile`` is off. What is not the same: ``shards`` give
+so beforehand. With TensorFlow, Keras leaves XLA off. What is not the same: ``shards`` give
 another order than none, the same on any number of processes; and with TensorFlow, Dropout draws
 other numbers.
 """
@@ -134,16 +134,11 @@ def replicated(model, build, devices):
         copy = build()  # one by ``clone_model`` may name its variables otherwise
         for layer, original in zip(_layers(copy), _layers(model), strict=True):
             layer.trainable = original.trainable
-            if isinstance(layer, keras.layers.BatchNormalization) and is_mirrored():
+            if isinstance(layer, keras.layers.BatchNormalization) and tf.distribute.has_strategy():
                 layer.synchronized = True  # with JAX it always is
         _assign(copy, model)
         yield copy
     _assign(model, copy)
-
-
-def is_mirrored():
-    """bool, whether this is the scope of a copy by TensorFlow, see ``replicated``."""
-    return tf.distribute.has_strategy()
 
 
 def from_chief(function):

@@ -8,7 +8,7 @@ import keras
 import matplotlib.pyplot as plt
 import tensorflow as tf
 
-from helpers import distribution, evaluation, labels, run_mode
+from helpers import evaluation, labels, run_mode
 
 
 def set_precision():
@@ -39,8 +39,6 @@ class Stage(NamedTuple):
 
     - ``size``: int or (height, width), pixels.
     - ``learning_rate``: the peak of the stage's own schedule.
-    - ``jit_compile``: Keras's. On some CPUs, XLA makes the U-Net from scratch faster at
-      128 pixels, on others slower; a pre-trained encoder becomes slower on any.
     - ``augmented``: without, a training of a few epochs gets further; a long one overfits.
     - ``train_encoder``: as in ``models.train_encoder``, for networks that have one.
     - ``steps``: an epoch ends after so many batches; None: after all.
@@ -50,7 +48,6 @@ class Stage(NamedTuple):
     epochs: int
     batch_size: int
     learning_rate: float
-    jit_compile: bool | str = "auto"
     augmented: bool = True
     train_encoder: bool | str = True
     steps: int | None = None
@@ -118,7 +115,6 @@ def fit(model, train, validation, *, stage, loss, metric, keeper, run):
         loss=loss,
         metric=metric,
         learning_rate=stage.learning_rate,
-        jit_compile=False if distribution.is_mirrored() else stage.jit_compile,
     )
     if keeper.epochs and run.verbose:
         print(f"Resumes after epoch {keeper.epochs} of {stage.epochs}, from {keeper.folder}")
@@ -142,7 +138,7 @@ def make_optimizer(peak, steps):
     return keras.optimizers.AdamW(cosine_schedule(peak, steps), weight_decay=1e-4)
 
 
-def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="auto"):
+def compile_model(model, *, steps, loss, metric, learning_rate):
     """What ``fit`` compiles with: ``make_optimizer``, and the pixel accuracy beside the metric.
     Weights of pixels, where the data holds any, go into loss and metrics alike."""
     if model.output_shape[-1] == 1:
@@ -153,7 +149,6 @@ def compile_model(model, *, steps, loss, metric, learning_rate, jit_compile="aut
         optimizer=make_optimizer(learning_rate, steps),
         loss=loss,
         weighted_metrics=[metric, accuracy],
-        jit_compile=jit_compile,
     )
 
 
