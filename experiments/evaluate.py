@@ -1,12 +1,14 @@
 """Scores trained weights on a split, by one command.
 
     python -m experiments.evaluate mobilenetv2_unet_256
-    python -m experiments.evaluate mobilenetv2_unet_256 --mirror
+    python -m experiments.evaluate mobilenetv2_unet_256 --mirror --enlarge
     python -m experiments.evaluate runs/mobilenetv2_unet/stage_2_.../best.keras --split validation
 
 takes the name of published weights, a file of ``helpers.weights``, a Keras checkpoint, or an
 exported network, and prints the report's main numbers; with ``--out``, writes the whole report as
-JSON. With ``--mirror``, the network looks at each image's mirror image too, in twice the time.
+JSON. With ``--mirror``, the network looks at each image's mirror image too, in twice the time;
+with ``--enlarge``, at each image enlarged by a quarter too, in 2.6 times the time; with both, five
+times.
 """
 
 import argparse
@@ -51,14 +53,14 @@ def main():
     parser.add_argument("--split", choices=datasets.SPLITS, default="test")
     parser.add_argument("--limit", type=int, help="only the first so many images")
     parser.add_argument("--mirror", action="store_true", help="look at the mirror image too")
+    parser.add_argument("--enlarge", action="store_true", help="look at it enlarged too")
     parser.add_argument("--out", help="write the whole report to this .json file")
     options = parser.parse_args()
     try:
         if options.out:
             files.check_writable(options.out)
         network = weights.open_network(options.source)
-        if options.mirror:
-            network = weights.mirror(network)
+        network = weights.with_views(network, options.mirror, options.enlarge)
         pets = datasets.subset(oxford_pets.open_pets(), **{options.split: options.limit})
         report = publish.scored(network, pets, options.split, progress=True)
     except (OSError, RuntimeError, ValueError) as error:
@@ -73,13 +75,14 @@ def main():
             threshold=network.threshold,
         )
     command = f"python -m experiments.evaluate {options.source} --split {options.split}"
-    command += " --mirror" if options.mirror else ""
+    command += " --mirror" * options.mirror + " --enlarge" * options.enlarge
     report |= {
         "protocol": protocol,
         "settings": {
             "source": options.source,
             "sha256": network.sha256,
             "mirrored": network.mirrored,
+            "enlarged": network.enlarged,
             **_size(network.model),
         },
         "seed": None,

@@ -31,7 +31,7 @@ import keras
 import numpy as np
 
 from experiments import publish
-from helpers import datasets, evaluation, exported, files, pipeline, prediction, weights
+from helpers import datasets, evaluation, exported, files, photos, pipeline, prediction, weights
 from helpers.datasets import oxford_pets
 from helpers.prediction import __main__ as command
 
@@ -49,7 +49,7 @@ LICENSE = "Apache-2.0"  # of the published weights, as of this repository
 
 class How(NamedTuple):
     """``format``: a key of ``FORMATS``; ``quantize``: one of ``QUANTIZED`` or None, float32;
-    ``flexible``: for images of any height and width divisible by ``exported.STEP``."""
+    ``flexible``: for images of any height and width divisible by ``photos.STEP``."""
 
     format: str
     quantize: str | None = None
@@ -452,7 +452,7 @@ def _parser():
     parser.add_argument(
         "--flexible",
         action="store_true",
-        help=f"for images of any height and width divisible by {exported.STEP}",
+        help=f"for images of any height and width divisible by {photos.STEP}",
     )
     parser.add_argument("--out", type=Path, help="file to write (default: in runs/exported)")
     parser.add_argument("--images", type=Path, help="folder of photos to calibrate and check with")

@@ -14,14 +14,14 @@ import threading
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from helpers import photos
 from helpers.classes import Labelling
-from helpers.photos import View
 
 VERSION = 1  # of what the JSON holds
 KEY = "unet_pets"  # the property's name, and the archive's member with .json behind it
-STEP = 32  # what the sides of a flexible network's input divide by
 KINDS = {".onnx": ("ONNX", "onnxruntime"), ".tflite": ("LiteRT", "ai-edge-litert")}
 
 
@@ -45,7 +45,7 @@ class Model:
         """The same network for images of (height, width) pixels.
 
         Raises:
-            ValueError: it takes another size alone, or none that does not divide by ``STEP``.
+            ValueError: it takes another size alone, or a side does not divide by ``photos.STEP``.
         """
         shape = (None, *size, self.input_shape[-1])
         if shape != self.input_shape and not self.flexible:
@@ -54,10 +54,10 @@ class Model:
                 f"This exported network takes {height} x {width} pixels alone, not {size[0]} x "
                 f"{size[1]}: export it with --flexible, or give its .safetensors file."
             )
-        if any(side % STEP for side in size):
+        if any(side % photos.STEP for side in size):
             raise ValueError(
                 f"The network cannot take {size[0]} x {size[1]} pixels: expected multiples of "
-                f"{STEP}."
+                f"{photos.STEP}."
             )
         return Model(self._run, shape, self.flexible)
 
@@ -68,6 +68,27 @@ class Model:
             return (self._run(image) + self._run(image[:, :, ::-1])[:, :, ::-1]) / 2
 
         return Model(twice, self.input_shape, self.flexible)
+
+    def enlarged(self):
+        """The same network as ``models.enlarged`` would have it.
+
+        Raises:
+            ValueError: it is not flexible.
+        """
+        size = self.input_shape[1:3]
+        self.at_size(photos.enlarged_size(size))  # raises where it cannot
+
+        def twice(image):  # of any size, as the network
+            size = image.shape[1:3]
+            wide = self._run(_resized(image, photos.enlarged_size(size)))
+            return (self._run(image) + _resized(wide, size)) / 2
+
+        return Model(twice, self.input_shape, self.flexible)
+
+
+def _resized(images, size):
+    """(1, h, w, C) float32, as by Keras's Resizing."""
+    return cv2.resize(images[0], size[::-1]).reshape(1, *size, images.shape[-1])
 
 
 def load(path, threads=None):
@@ -141,7 +162,7 @@ def _read(text, path):
         labelling = Labelling.from_json(config["labelling"])
         for name in ("threshold", "flexible"):
             config[name]
-        config["view"] = View(**config["view"])
+        config["view"] = photos.View(**config["view"])
         config["input_size"] = tuple(map(int, config["input_size"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

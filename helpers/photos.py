@@ -17,6 +17,7 @@ MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B")
 MAX_PIXELS = 200_000_000  # the largest photographs of telephones, 16,320 x 12,240, are below it
 MAX_SIDE = 65_535  # as in JPEG
 STRIP = 2**18  # pixels that are worked on at once
+STEP = 32  # a network of ours can take any input whose sides divide by it
 OTHER_KINDS = {  # by the first bytes, in small letters: what is often taken for a photo
     b"<!doctype html": "a web page",
     b"<html": "a web page",
@@ -152,6 +153,12 @@ def sides(size):
             f"size={size!r}: expected whole pixels, 1 or more, one number or (height, width)."
         )
     return pair
+
+
+def enlarged_size(size):
+    """(height, width) that a network looks at beside a size (height, width): a quarter more,
+    rounded up to what each network of ours can take."""
+    return tuple(-(-side * 5 // (4 * STEP)) * STEP for side in size)
 
 
 def _resized(pixels, size):

@@ -39,7 +39,8 @@ class Network(NamedTuple):
       ``arguments``, a dict of JSON values, what it was given beside the input size and
       ``weights``. None of a .keras file and of an exported one.
     - ``view``: photos.View, how images come to it.
-    - ``mirrored``: whether ``model`` looks at the mirror image too, see ``models.mirrored``.
+    - ``mirrored``, ``enlarged``: whether ``model`` looks at the mirror image, and at the enlarged
+      one, too: see ``with_views``.
     - ``sha256``: of the file that it was read from; None of one that was just trained.
     """
 
@@ -50,6 +51,7 @@ class Network(NamedTuple):
     arguments: dict | None = None
     view: photos.View = photos.View()
     mirrored: bool = False
+    enlarged: bool = False
     sha256: str | None = None
 
 
@@ -88,6 +90,7 @@ def save(network, path, bits=16):
         "labelling": network.labelling.to_json(),
         "view": network.view._asdict(),
         "mirrored": network.mirrored,
+        "enlarged": network.enlarged,
     }
     content = safetensors.numpy.save(tensors, {"config": json.dumps(config)})
     files.write(path, content)
@@ -125,7 +128,8 @@ def load(path, sha256=None):
         build = _builder(config["network"], config["arguments"])
         # files from before a labelling was a value are of pets
         labelling = Labelling.from_json(config.get("labelling") or PETS.to_json())
-        threshold, mirrored = config["threshold"], config.get("mirrored", False)
+        threshold = config["threshold"]
+        views = {name: config.get(name, False) for name in ("mirrored", "enlarged")}
         view = photos.View(**config.get("view", {}))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -139,18 +143,35 @@ def load(path, sha256=None):
     network = Network(model, labelling, threshold, config["network"], view=view, sha256=found)
     arguments = {name: v for name, v in config["arguments"].items() if name != "input_size"}
     network = network._replace(arguments=arguments)
-    return mirror(network) if mirrored else network
+    return with_views(network, **views)
 
 
-def mirror(network):
-    """The same network, which looks at the mirror image too, see ``models.mirrored``."""
-    if network.mirrored:
-        return network
+def with_views(network, mirrored=False, enlarged=False):
+    """The same network, which looks at each image more than once and takes the mean.
+
+    Args:
+        network: Network. Views that it has already stay.
+        mirrored: also at the mirror image, see ``models.mirrored``.
+        enlarged: also at the image enlarged by a quarter, see ``models.enlarged``; with
+            ``mirrored``, at both of both.
+
+    Returns:
+        Network.
+
+    Raises:
+        ValueError: an exported network that is to enlarge takes one size alone.
+    """
+    mirrored, enlarged = network.mirrored or mirrored, network.enlarged or enlarged
     if isinstance(network.model, exported.Model):
-        return network._replace(model=network.model.mirrored(), mirrored=True)
-    from helpers import models
-
-    return network._replace(model=models.mirrored(network.model), mirrored=True)
+        makers = exported.Model
+    else:
+        from helpers import models as makers
+    model = network.model
+    if enlarged and not network.enlarged:
+        model = makers.enlarged(model)
+    if mirrored and not network.mirrored:
+        model = makers.mirrored(model)
+    return network._replace(model=model, mirrored=mirrored, enlarged=enlarged)
 
 
 def at_size(network, size):
@@ -176,8 +197,8 @@ def at_size(network, size):
         raise ValueError(f"This checkpoint takes images of {height} x {width} pixels alone.")
     model = _builder(network.builder, {**network.arguments, "input_size": size})()
     model.set_weights(network.model.get_weights())
-    other = network._replace(model=model)
-    return mirror(other._replace(mirrored=False)) if network.mirrored else other
+    plain = network._replace(model=model, mirrored=False, enlarged=False)
+    return with_views(plain, network.mirrored, network.enlarged)
 
 
 def _builder(name, arguments):

@@ -57,14 +57,15 @@ def test_pixels_that_count_for_nothing_do_not_count():
         calibration.temperature(model, [void], PETS)
 
 
-@pytest.mark.parametrize("name", [*models.DECODERS, "mirrored", "from scratch"])
+@pytest.mark.parametrize("name", [*models.DECODERS, "mirrored", "enlarged", "from scratch"])
 def test_every_network_of_ours_can_be_divided(name):
     if name == "from scratch":
         model = models.unet(32, 3, width=4, depth=2)
     else:
         decoder = name if name in models.DECODERS else "light"
         model = models.mobilenetv2_unet(32, 3, weights=None, decoder=decoder)
-    model = models.mirrored(model) if name == "mirrored" else model
+    if name in ("mirrored", "enlarged"):
+        model = getattr(models, name)(model)
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
     before = model.predict_on_batch(images)
     calibration.divide_logits(model, 2.0)

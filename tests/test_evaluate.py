@@ -30,11 +30,15 @@ def test_it_scores_a_file_and_writes_the_report(command, synthetic_dataset, caps
     (line,) = (line for line in printed if line.startswith("mean iou"))
     assert float(line.split()[2]) == pytest.approx(report["mean_iou"], abs=1e-4)
     assert any(line.startswith("Dice, border as ignore") for line in printed)
-    options = ("--split", "validation", "--mirror", "--out", "results/twice.json")
-    twice = command(evaluate, name, *options)["twice"]
-    seen_twice = recipe.evaluate(models.mirrored(network.model), synthetic_dataset, "validation")
-    assert twice["settings"]["mirrored"] and not report["settings"]["mirrored"]
-    assert twice["mean_iou"] == pytest.approx(evaluation.scores(seen_twice.sum(0))["mean_iou"])
+    for views in ("mirror",), ("mirror", "enlarge"):
+        options = ("--split", "validation", *(f"--{view}" for view in views))
+        seen = command(evaluate, name, *options, "--out", "results/seen.json")["seen"]
+        model = models.enlarged(network.model) if "enlarge" in views else network.model
+        matrices = recipe.evaluate(models.mirrored(model), synthetic_dataset, "validation")
+        assert seen["mean_iou"] == pytest.approx(evaluation.scores(matrices.sum(0))["mean_iou"])
+        assert seen["settings"]["mirrored"]
+        assert seen["settings"]["enlarged"] == ("enlarge" in views)
+    assert not report["settings"]["mirrored"] and not report["settings"]["enlarged"]
 
 
 def test_one_logit_is_scored_at_its_own_threshold(command, capsys):

@@ -61,6 +61,8 @@ def test_the_file_names_what_keras_names(network, tmp_path, how):
         large = np.random.default_rng(1).integers(0, 256, (1, 96, 32, 3), np.uint8)
         pair = (weights.at_size(one, (96, 32)) for one in (network, other))
         assert same_classes(*pair, large) >= least
+        pair = (weights.with_views(one, enlarged=True) for one in (network, other))
+        assert same_classes(*pair, IMAGES) >= least
         with pytest.raises(ValueError, match="cannot take 40 x 64 pixels: expected multiples"):
             weights.at_size(other, (40, 64))
     if how.quantize == "float16":

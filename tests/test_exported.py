@@ -80,11 +80,13 @@ def test_the_published_one_is_found_by_its_name_and_takes_its_size_alone(tmp_pat
     assert weights.at_size(network, 256) is network
     with pytest.raises(ValueError, match="takes 256 x 256 pixels alone, not 64 x 96: export it"):
         weights.at_size(network, (64, 96))
-    twice = weights.mirror(network)
-    assert twice.mirrored and weights.mirror(twice) is twice
+    twice = weights.with_views(network, mirrored=True)
+    assert twice.mirrored and weights.with_views(twice, mirrored=True).model is twice.model
     there, back = (network.model.predict_on_batch(view) for view in (images, images[:, :, ::-1]))
     mean = (there + back[:, :, ::-1]) / 2
     assert np.allclose(twice.model.predict_on_batch(images), mean, atol=1e-5)
+    with pytest.raises(ValueError, match="takes 256 x 256 pixels alone, not 320 x 320: export it"):
+        weights.with_views(network, enlarged=True)
     recorded = weights.RESULTS / "export.json"
     if recorded.exists():  # the file is the one that was measured
         hashes = [entry["sha256"] for entry in json.loads(recorded.read_text())["exports"]]

@@ -3,6 +3,7 @@
 import importlib.util
 from collections import Counter
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -168,6 +169,31 @@ def test_a_mirrored_network_does_not_tell_left_from_right():
     once = [model.predict_on_batch(view) for view in (image, image[:, :, ::-1])]
     np.testing.assert_allclose(seen, (once[0] + once[1][:, :, ::-1]) / 2, atol=1e-4)
     assert [w.path for w in twice.weights] == [w.path for w in model.weights]
+
+
+@pytest.mark.parametrize("name", ["light", "lraspp", "from scratch", "mirrored"])
+def test_an_enlarged_network_takes_the_mean_of_two_sizes(name):
+    def build(size):
+        keras.utils.set_random_seed(1)
+        if name == "from scratch":
+            return models.unet(size, 3, width=2, depth=2)
+        decoder = "light" if name == "mirrored" else name
+        model = models.mobilenetv2_unet(size, 3, weights=None, decoder=decoder)
+        return models.mirrored(model) if name == "mirrored" else model
+
+    model, larger = build((32, 64)), build((64, 96))
+    both = models.enlarged(model)
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 64, 3)).astype(np.float32)
+    wide = larger.predict_on_batch(cv2.resize(image[0], (96, 64))[None])
+    expected = (model.predict_on_batch(image)[0] + cv2.resize(wide[0], (64, 32))) / 2
+    np.testing.assert_allclose(both.predict_on_batch(image)[0], expected, atol=1e-4)
+    assert [w.path for w in both.weights] == [w.path for w in model.weights]
+
+
+def test_a_network_of_one_size_is_not_enlarged():
+    model = models.mobilenetv2_unet(32, 3, weights=None, decoder="deeplabv3+")
+    with pytest.raises(ValueError, match="32 x 32 pixels alone, so it cannot look at them enl"):
+        models.enlarged(model)
 
 
 def test_batch_normalization_has_a_short_memory():

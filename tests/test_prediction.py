@@ -372,6 +372,7 @@ def test_a_folder_is_predicted_with_its_folders_and_resumes(command, monkeypatch
     run(done=1)
     assert Path("in/out/a_overlay.png").read_bytes() == content
     run(network=IDENTIFIED._replace(mirrored=True))
+    run(network=IDENTIFIED._replace(enlarged=True))
     run()
     run(network=IDENTIFIED._replace(sha256="2"))
     Path("in/bad.jpg").unlink()
@@ -404,11 +405,12 @@ def test_with_mirror_a_network_looks_twice(command):
     write_photos("cat.png", image=PIL.Image.fromarray(photo))
     assert command("cat.png", "--mirror", network=None)[0] == 0
     network = weights.open_network(prediction.WEIGHTS)
-    once, twice = (
-        prediction.predict_photo(one, photo) for one in (network, weights.mirror(network))
-    )
+    both = weights.with_views(network, mirrored=True)
+    once, twice = (prediction.predict_photo(one, photo) for one in (network, both))
     found = np.asarray(PIL.Image.open("cat_mask.png"))
     assert np.array_equal(found, twice) and not np.array_equal(found, once)
+    status, _, (err,) = command("cat.png", "--enlarge", network=None)
+    assert status == 1 and "takes 256 x 256 pixels alone, not 320 x 320: export it with" in err
 
 
 def test_several_at_once_are_those_of_one_after_the_other(command):

@@ -177,15 +177,18 @@ def test_other_seeds_and_second_looks_stand_beside_their_network():
     assert "Seeds" not in alone and "Seeds 42, 1, mean and standard deviation: mean IoU" in text
     assert f"mean IoU {once['mean_iou'] + 0.01:.4f} ± 0.0141 and pixel accuracy" in text
     assert f"{once['pixel_accuracy']:.4f} ± 0.0000" in text
-    settings = {"sha256": once["weights"]["sha256"], "source": "it"}
+    settings = {"sha256": once["weights"]["sha256"], "source": "it", "mirrored": True}
     twice = {**once, "settings": settings, "mean_iou": 0.9876, "command": "look at it"}
-    text = readme.mirrored_table([twice], [once])
-    (row,) = (line for line in text.splitlines() if line.startswith("| unet_from_scratch "))
-    assert f"{once['mean_iou']:.3f} (" in row and "**0.988 (" in row
-    assert "`look at NETWORK`" in text
+    often = {**twice, "settings": {**settings, "enlarged": True}, "mean_iou": 0.9999}
+    _, _, *rows = readme.views_table([often, twice], [once]).split("\n\n")[0].splitlines()
+    assert "| unet_from_scratch | 128 px | itself | 1 | " in rows[0]
+    assert f"| {once['mean_iou']:.3f} (" in rows[0]
+    assert "| itself, mirrored | 2 | " in rows[1] and "| 0.988 (" in rows[1]
+    assert "| itself, mirrored, both enlarged | 5.1 | " in rows[2] and "| 1.000 (" in rows[2]
+    assert "`look at NETWORK`" in readme.views_table([twice], [once])
     settings["sha256"] = "of older weights"
     with pytest.raises(ValueError, match="look at it is of other weights than the published"):
-        readme.mirrored_table([twice], [once])
+        readme.views_table([twice], [once])
 
 
 def test_exported_files_have_a_row_each():

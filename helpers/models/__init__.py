@@ -15,7 +15,7 @@ from helpers.models.cost import count_multiply_adds
 from helpers.models.encoders import application_encoder, train_encoder
 from helpers.models.from_scratch import residual_unet, unet
 from helpers.models.mobilenetv2 import ALPHAS, TAPS, mobilenetv2_encoder
-from helpers.models.views import mirrored
+from helpers.models.views import enlarged, mirrored
 from helpers.models.with_encoder import DECODERS, encoder_unet, mobilenetv2_unet
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "count_multiply_adds",
     "double_convolution",
     "encoder_unet",
+    "enlarged",
     "mirrored",
     "mobilenetv2_encoder",
     "mobilenetv2_unet",

@@ -237,7 +237,7 @@ def origin_of(network, path, cut=None):
     state = os.stat(path)
     used = (network.sha256, network.model.input_shape, network.view, network.threshold)
     how = cut and (cut.foreground, np.asarray(cut.background).tobytes())
-    known = (*used, network.mirrored, how, state.st_size, state.st_mtime_ns)
+    known = (*used, network.mirrored, network.enlarged, how, state.st_size, state.st_mtime_ns)
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
 

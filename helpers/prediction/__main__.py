@@ -135,6 +135,12 @@ def _parser():
         help="look at the mirror image too: a little more accurate, in twice the time",
     )
     parser.add_argument(
+        "--enlarge",
+        action="store_true",
+        help="look at the photo enlarged by a quarter too: finer outlines, in 2.6 times the time, "
+        "with --mirror 5 times",
+    )
+    parser.add_argument(
         "--counts",
         type=Path,
         metavar="FILE.csv",
@@ -163,8 +169,7 @@ def _check(options):
 def _work(options, count):
     # Several photos at once, each on one core, are faster than one after the other on all.
     network = weights.open_network(options.weights, threads=1 if count > 1 else None)
-    if options.mirror:
-        network = weights.mirror(network)
+    network = weights.with_views(network, options.mirror, options.enlarge)
     if options.tile is not None:
         network = prediction.in_tiles(network, options.tile)
     cut, background = None, options.background
