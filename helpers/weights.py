@@ -153,13 +153,13 @@ def with_views(network, mirrored=False, enlarged=False):
         network: Network. Views that it has already stay.
         mirrored: also at the mirror image, see ``models.mirrored``.
         enlarged: also at the image enlarged by a quarter, see ``models.enlarged``; with
-            ``mirrored``, at both of both.
+            ``mirrored``, at the mirror image enlarged as well.
 
     Returns:
         Network.
 
     Raises:
-        ValueError: an exported network that is to enlarge takes one size alone.
+        ValueError: the network takes one size alone, and is to see images enlarged.
     """
     mirrored, enlarged = network.mirrored or mirrored, network.enlarged or enlarged
     if isinstance(network.model, exported.Model):
