@@ -137,11 +137,13 @@ def narrow_cat(path):
     PIL.Image.fromarray(skimage.data.chelsea()[:, 200:290]).save(path)
 
 
+# Of 135,300 pixels one may have two classes that are as probable, but for the last digits.
+TIE = 1e-5
 PHOTOS = {  # name: how it is made, and the share of pixels that may differ
     "cat.png": (cat, 0),
-    "turned.jpg": (turned_cat, 0),
+    "turned.jpg": (turned_cat, TIE),
     "clear.png": (clear_cat, 1e-4),  # rounded in another way where it is laid on white
-    "pet.jpg": (synthetic_pet, 1e-5),
+    "pet.jpg": (synthetic_pet, TIE),
     "narrow.png": (narrow_cat, 0),
 }
 
@@ -164,7 +166,7 @@ def test_the_mask_is_that_of_the_command(tab, tmp_path, name):
         assert (shown[..., :3] == overlays.color_mask(ids, PETS)).all()
         drawn = chromium.pixels(page.get_by_role("img", name="Overlay"))[..., :3]
         tinted = overlays.overlay(photo, ids, PETS)
-        assert np.abs(np.subtract(drawn, tinted, dtype=int)).max() <= (1 if differing else 0)
+        assert np.abs(np.subtract(drawn, tinted, dtype=int)).max() <= (1 if differing > TIE else 0)
     rows = [row.inner_text().split("\t") for row in page.get_by_role("row").all()]
     counts = np.bincount(ids.ravel(), minlength=len(PETS))
     shares = [f"{100 * count / ids.size:.1f} %" for count in counts]
