@@ -137,8 +137,8 @@ def _parser():
     parser.add_argument(
         "--enlarge",
         action="store_true",
-        help="look at the photo enlarged by a quarter too: finer outlines, in 2.6 times the time, "
-        "with --mirror 5 times",
+        help="look at the network's input enlarged by a quarter too, in 2.6 times the time, with "
+        "--mirror in five times",
     )
     parser.add_argument(
         "--counts",
