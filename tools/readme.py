@@ -182,8 +182,9 @@ def views_table(results, published):
     commands = ", ".join(f"`{command}`" for command in sorted(commands))
     note = (
         f"The logits of all looks are averaged: no other training. What is enlarged, by a "
-        f"quarter, is the network's own input: that adds no detail, but gives the network more "
-        f"pixels to place an outline in. Time: in looks at the image itself, by their pixels. "
+        f"quarter (chosen on validation), is the network's own input: that adds no detail, but "
+        f"gives the network more pixels to place an outline in. Time: in looks at the image "
+        f"itself, by their pixels. "
         f"Pixel accuracy of the binary networks: pet with border against background. "
         f"{results[0]['data_source']}. {commands}. For a photo of yours: `python -m "
         f"helpers.prediction cat.jpg --weights mobilenetv2_unet_256 --mirror --enlarge`."
