@@ -100,7 +100,7 @@ FIGURES = {  # size in pixels, what a notebook prints as <Figure size ...>; func
     "features": ((840, 300), viz.plot_feature_maps, (IMAGES[0], MAPS), {}),
     "thresholds": ((700, 440), viz.plot_thresholds, THRESHOLDS, {"labelling": PETS}),
     "intervals": ((800, 230), viz.plot_intervals, (INTERVALS,), {}),
-    "differences": ((800, 300), viz.plot_differences, (DIFFERENCES,), {}),
+    "differences": ((800, 300), viz.plot_differences, (DIFFERENCES,), {"found": ["found"]}),
     "curves": ((800, 400), viz.plot_training_curves, (HISTORY,), {}),
     "four curves": ((800, 540), viz.plot_training_curves, (RUNS,), {}),
     "bars": ((750, 450), viz.plot_class_bars, ({"IoU": [0.5, 1, 0]},), {"labelling": PETS}),
@@ -417,7 +417,7 @@ BAD = {
     "two scores": (chart(viz.plot_class_bars, {"a": [1, 1]}, labelling=PETS), r"expected \(3,\)"),
     "no interval": (chart(viz.plot_intervals, {"a": (0.5, 0.6, 0.7)}), "low <= value <= high"),
     "no interval around it": (
-        chart(viz.plot_differences, {"a": (0.5, 0.6, 0.7, [0.5])}),
+        chart(viz.plot_differences, {"a": (0.5, 0.6, 0.7, [0.5])}, found=()),
         "low <= value <= high",
     ),
     "no speed": (chart(viz.plot_speeds, {"a": 0.0}), "expected numbers above 0"),
@@ -462,8 +462,7 @@ def test_save_says_what_is_wrong_with_the_path(tmp_path):
         viz.save_figure(plt.figure(), tmp_path / "figure.jpg")
 
 
-def test_a_difference_is_grey_where_seeds_disagree():
-    drawn = {"agree": (0.1, 0.05, 0.2, [0.1, 0.1]), "disagree": (0.1, 0.05, 0.2, [0.3, -0.1])}
-    fig = viz.plot_differences(drawn, source="Data")
-    agree, _, _, disagree, *_ = (line.get_color() for line in fig.axes[0].lines)
-    assert (agree, disagree) == ("#0072B2", "#666666")
+def test_a_difference_is_grey_where_none_was_found():
+    fig = viz.plot_differences(DIFFERENCES, found=["found"], source="Data")
+    found, _, _, not_found, *_ = (line.get_color() for line in fig.axes[0].lines)
+    assert (found, not_found) == ("#0072B2", "#666666")

@@ -66,11 +66,10 @@ def plot_intervals(scores, *, source, xlabel="score"):
 
 
 @canvas.styled
-def plot_differences(differences, *, source, xlabel="difference"):
+def plot_differences(differences, *, found, source, xlabel="difference"):
     """Differences from a reference, which is the line at 0, with their intervals and what each
     seed gave as an open marker: 1 to 40 entries, name -> (value, low, high, values by seed), one
-    below the other. Where an interval holds 0 or the seeds disagree in sign, no difference was
-    found, and it is grey."""
+    below the other. Grey, but for the names in ``found``, for which a difference was found."""
     canvas.check_named(differences, "differences", "name -> (value, low, high, by seed)", most=40)
     for name, (value, low, high, _) in differences.items():
         if not low <= value <= high:
@@ -79,9 +78,8 @@ def plot_differences(differences, *, source, xlabel="difference"):
                 f"low <= value <= high."
             )
     fig, ax = canvas.new_chart((8.0, 2.0 + 0.5 * len(differences)), source)
-    for place, (value, low, high, by_seed) in enumerate(differences.values()):
-        found = not low <= 0 <= high and len(set(np.sign([value, *by_seed]))) == 1
-        color = BLUE if found else "#666666"
+    for place, (name, (value, low, high, by_seed)) in enumerate(differences.items()):
+        color = BLUE if name in found else "#666666"
         ax.plot([low, high], [place, place], color=color, marker="|", markersize=12)
         ax.plot(value, place, "o", color=color)
         dots = {"markerfacecolor": "white", "markeredgecolor": color, "zorder": 1}
