@@ -115,7 +115,7 @@ def _million(rates, export):
         f"of one core, their start not counted. An epoch of training on them takes "
         f"{' or '.join(trained)}, by the estimate above. The cost is these hours times the price "
         f"of a core-hour or GPU-hour where you rent; no price is printed here, as it would soon "
-        f"be another."
+        f"be out of date."
     )
 
 

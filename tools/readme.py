@@ -99,6 +99,12 @@ def cost_figure(results):
     return visualization.plot_accuracy_and_time(points, source=networks[0]["data_source"])
 
 
+def _cost_caption(results):
+    networks = _published(_of(results, *NETWORKS)) + _of(results, "time_to_accuracy")
+    machines = " and ".join(sorted({result["device"] for result in networks}))
+    return f"*Minutes on {machines}: compare times only of those that share a machine.*"
+
+
 def race_figure(result):
     """Validation mean IoU against seconds of training, of the time-to-accuracy benchmark.
 
@@ -183,11 +189,11 @@ def views_table(results, published):
     note = (
         f"The logits of all looks are averaged: no other training. What is enlarged, by a "
         f"quarter (chosen on validation), is the network's own input: that adds no detail, but "
-        f"gives the network more pixels to place an outline in. Time: in looks at the image "
-        f"itself, by their pixels. "
-        f"Pixel accuracy of the binary networks: pet with border against background. "
-        f"{results[0]['data_source']}. {commands}. For a photo of yours: `python -m "
-        f"helpers.prediction cat.jpg --weights mobilenetv2_unet_256 --mirror --enlarge`."
+        f"gives the network more pixels to place an outline in. Time: by the number of pixels, "
+        f"in looks at the image itself. Pixel accuracy of the binary networks: pet with border "
+        f"against background. {results[0]['data_source']}. {commands}. For a photo of yours: "
+        f"`python -m helpers.prediction cat.jpg --mirror --enlarge --weights "
+        f"mobilenetv2_unet_256`."
     )
     return "\n\n".join([_rows(lines), note])
 
@@ -294,7 +300,10 @@ def comparison(result):
         )
     note = (
         f"`{result['command']}` on {result['device']}, {result['input_size']} px, seed "
-        f"{result['seed']}. {result['data_source']}. All train on the same images, in turns."
+        f"{result['seed']}. {result['data_source']}. All train on the same images, in turns. The "
+        f"tutorial is written anew from its description; as there, its last epoch is scored, "
+        f"{peer['validation_mean_iou'][-1]:.3f} on validation, while ours are scored at "
+        f"their best epoch on validation."
     )
     picture = f"![Validation mean IoU against seconds of training]({race_figure_path(result)})"
     return "\n\n".join([_rows(lines), reached, note, picture])
@@ -380,7 +389,10 @@ def pipelines(result):
                 "none" if cache is None else f"{cache:,.0f} MB",
             ]
         )
-    return f"{_rows(lines)}\n\n{_benchmark_note(result)} {result['data_source']}."
+    return (
+        f"{_rows(lines)}\n\n{_benchmark_note(result)} {result['data_source']}. Decoding "
+        f"alone: the photos at their own size, and nothing else done to them."
+    )
 
 
 def steps(result):
@@ -444,8 +456,9 @@ def cutouts(result):
     note = (
         f"Errors, lower is better. `{result['command']}`, seed {result['seed']}: "
         f"{result['data_source']}. {result['protocol']} A photo of "
-        f"{large['pixels'] / 1e6:.0f} megapixels takes {large['core_seconds']:.0f} s of one core "
-        f"({result['device'].split(',')[0]}) and {large['gb_beside_the_photo']:.1f} GB beside it."
+        f"{large['pixels'] / 1e6:.0f} megapixels takes {large['core_seconds']:.0f} s on one core "
+        f"({result['device'].split(',')[0]}) and {large['gb_beside_the_photo']:.1f} GB of memory "
+        f"besides the photo."
     )
     return f"{_rows(lines)}\n\n{note}"
 
@@ -540,6 +553,7 @@ def filled(readme, results):
     parts = [
         table(_of(results, *NETWORKS)),
         f"![Mean IoU against minutes of training]({COST_FIGURE})",
+        _cost_caption(results),
         "### Pet against background",
         binary_table(_of(results, "binary_unet")),
     ]
@@ -678,8 +692,9 @@ def _training_note(result):
         text += f" or, in the same {main}, the {entry['step_seconds']:.0f} s of them with {first}"
     text += (
         ": that shows how fast something is learnt, not what it reaches; the networks at the top "
-        "of these results were trained for longer. The calibration error is what the training "
-        "left, without calibration."
+        "of these results were trained for longer. The recipe is the published one, made for "
+        f"{first} and not tuned for the others. The calibration error is what the training left, "
+        "without calibration."
     )
     if more:
         text += f" Columns that do not say which budget are of the same {main}."
@@ -689,9 +704,10 @@ def _training_note(result):
 def _test_note(result):
     entries = result["test"]["variants"].items()
     scores = [f"{name} {entry['mean']['mean_iou']:.3f}" for name, entry in entries]
+    budget = result["test"]["budget"]
     return (
-        f"{result['test']['data_source']}, looked at once, mean IoU: {', '.join(scores)}. "
-        f"{result['winner']} was the highest on validation."
+        f"{result['test']['data_source']}, looked at once, mean IoU in the same {budget}: "
+        f"{', '.join(scores)}. There, {result['winner']} was the highest on validation."
     )
 
 

@@ -89,8 +89,9 @@ def plot_differences(differences, *, found, source, xlabel="difference"):
     ax.set(ylim=(len(differences) - 0.5, -0.6), xlabel=wrap(xlabel, 4.5))  # the first one on top
     ax.grid(axis="x")
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    names = {BLUE: "difference found", "#666666": "no difference found"}
-    handles = [Line2D([], [], color=c, marker="o", label=label) for c, label in names.items()]
+    colors = {"difference found": BLUE} if set(found) & set(differences) else {}
+    colors |= {"no difference found": "#666666"} if set(differences) - set(found) else {}
+    handles = [Line2D([], [], color=c, marker="o", label=name) for name, c in colors.items()]
     style = {"color": "black", "linestyle": "none", "markerfacecolor": "white"}
     handles.append(Line2D([], [], marker="o", markersize=5, label="one seed", **style))
     canvas.add_legend(fig, handles, columns=3)
@@ -200,7 +201,8 @@ def plot_progress(runs, *, source, ylabel="validation mean IoU"):
     handles = []
     for (name, (seconds, scores)), (color, marker) in zip(runs.items(), RUN_STYLES):
         label = wrap(f"{name}: {scores[-1]:.3f} after {seconds[-1]:,.0f} s", 7.2)
-        handles += ax.plot(seconds, scores, color=color, marker=marker, label=label)
+        alone = {"ls": "none", "ms": 11, "mfc": "none"} if len(seconds) == 1 else {}
+        handles += ax.plot(seconds, scores, color=color, marker=marker, label=label, **alone)
     ax.grid()
     ax.set(xlabel="seconds of training", ylabel=wrap(ylabel, 3.5))
     ax.set_xlim(left=0)
