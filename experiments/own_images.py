@@ -87,7 +87,10 @@ def make_plan(sizes, shares, train, validation, options):
         Plan.
     """
     size, epochs = _network_size(sizes, options), options.epochs
-    epochs = epochs or int(np.clip(round(SEEN / train), *EPOCHS))
+    if epochs is None:
+        epochs = int(np.clip(round(SEEN / train), *EPOCHS))
+    elif epochs < 1:
+        raise ValueError(f"--epochs {epochs}: expected 1 or more.")
     batch, arguments = 8 if train >= FEW else 4, {"classes": len(shares)}
     if options.network == "unet":
         stages = (Stage(size, epochs, batch, 1e-3),)

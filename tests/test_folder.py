@@ -47,6 +47,10 @@ def fill(root, mask=SQUARES, image=".png", ending=".png", names="abcdef", **opti
     return root / "images", root / "masks"
 
 
+def opened(images, masks, splitting=None):
+    return folder.dataset_of(folder.look(images, masks), splitting).dataset
+
+
 def first_mask(found, **options):
     """The mask of the first example, as the pipeline decodes it."""
     dataset = folder.dataset_of(found).dataset
@@ -243,7 +247,7 @@ def test_folders_say_the_splits(tmp_path, image, mask, validation):
         save(tmp_path / image.format(split, name), photo(seed))
         save(tmp_path / mask.format(split, name), SQUARES)
     save(tmp_path / "train/_classes.csv", "Pixel Value, Class\n0, a\n1, b\n2, c")
-    dataset = folder.open_folder(tmp_path, tmp_path)
+    dataset = opened(tmp_path, tmp_path)
     assert dataset.sizes == {"train": 2, "validation": 1, "test": 1}
     assert dataset.labelling.names == ("a", "b", "c")
     assert "official test split (1)" in datasets.describe(dataset, "test")
@@ -381,6 +385,16 @@ def test_groups_and_images_that_look_alike_stay_together():
     assert "60 images look like others" in words[-1]
 
 
+def test_a_list_is_read_by_the_most_exact_name(tmp_path):
+    names = ["a/001.jpg", "a/002.jpg", "b/001.jpg", "002.jpg"]
+    save(tmp_path / "list.txt", "b/001 test\nx/a/001.jpg train\n")
+    splitting = Splitting(file=tmp_path / "list.txt")
+    with pytest.raises(ValueError, match="fits a/001.jpg and b/001.jpg: name the image with its"):
+        folder.splits.split(names, [None] * 4, None, [0] * 4, splitting)
+    save(tmp_path / "list.txt", "b/001 test\na/001.jpg train\na/002 train\n002.png val\n")
+    assert folder.splits._listed(names, splitting.file) == ["train", "train", "test", "validation"]
+
+
 def test_every_image_is_tested_in_one_of_the_folds():
     folds = [members(count=31, folds=5, fold=number)[0] for number in range(5)]
     assert sorted(n for parts in folds for n in parts["test"]) == list(range(31))
@@ -390,11 +404,11 @@ def test_every_image_is_tested_in_one_of_the_folds():
 def test_a_list_says_the_splits(tmp_path):
     paths = fill(tmp_path)
     save(tmp_path / "splits.csv", "a.png,train\nb,val\nc.png,test\nd train\n")
-    dataset = folder.open_folder(*paths, Splitting(file=tmp_path / "splits.csv"))
+    dataset = opened(*paths, Splitting(file=tmp_path / "splits.csv"))
     assert dataset.sizes == {"train": 2, "validation": 1, "test": 1}
     for split, names in (("train", "a\nb"), ("val", "c"), ("test", "e\nf")):
         save(tmp_path / f"lists/{split}.txt", names)
-    dataset = folder.open_folder(*paths, Splitting(file=tmp_path / "lists"))
+    dataset = opened(*paths, Splitting(file=tmp_path / "lists"))
     assert [r["file_name"] for r in dataset.read("test").as_numpy_iterator()] == [
         b"e.png",
         b"f.png",
@@ -459,6 +473,7 @@ def drawn(*shapes, size=24):
     return put(content, *[f"masks/{name}.json" for name in "abcdef"], instead=MASKS)
 
 
+POLYGON = {"label": "x", "points": [[1, 1, 0], [9, 1, 0], [9, 9, 0]]}
 LINE = {"label": "x", "points": [[1, 1], [2, 2]], "shape_type": "line"}
 # what is done to six good images and masks; what the sentence says: file, fault and remedy
 FILES = {
@@ -506,6 +521,10 @@ FOLDERS = {
     "a list": (put([1], "masks/a.json", instead=MASKS), "a.json is no annotation file: expected"),
     "other JSON": (drawn(), "masks/a.json is neither COCO .*: export"),
     "a line": (drawn(LINE), "a.json has a line of 2 points, 'x': expected polygons"),
+    "points in space": (
+        drawn(POLYGON),
+        "a.json has 'x' with points that are not two numbers: exp",
+    ),
     "incomplete JSON": (drawn({"label": "x"}), "a.json is incomplete .*: export"),
     "drawn on another size": (
         drawn({**LINE, "shape_type": "circle"}, size=30),
@@ -545,25 +564,65 @@ def test_a_class_in_test_that_train_lacks(tmp_path):
     with pytest.raises(
         ValueError, match="f.png has the class class 7, which no training image has: move"
     ):
-        folder.open_folder(*paths, Splitting(file=tmp_path / "s.txt"))
+        opened(*paths, Splitting(file=tmp_path / "s.txt"))
 
 
 @pytest.mark.parametrize(
     "splitting, expected",
     [
         ({"group": r"patient\d+"}, "a.png has no group.*pattern"),
+        ({"group": "["}, "'\\[' is no regular expression"),
         ({"folds": 9}, "expected 2 to 6 folds"),
         ({"file": "s.txt"}, "the line 'nobody train': expected an image"),
+        ({"file": "twice.txt"}, "a.png is listed under train and test: keep one"),
         ({"file": "empty"}, "is no list of splits"),
     ],
 )
 def test_a_splitting_that_does_not_fit(tmp_path, splitting, expected):
     paths = fill(tmp_path)
     save(tmp_path / "s.txt", "nobody train")
+    save(tmp_path / "twice.txt", "a train\na.png test")
     if "file" in splitting:
         splitting = {"file": tmp_path / splitting["file"]}
     with pytest.raises(ValueError, match=expected):
-        folder.open_folder(*paths, Splitting(**splitting))
+        opened(*paths, Splitting(**splitting))
+
+
+def test_coco_that_is_broken_is_one_sentence(tmp_path):
+    pytest.importorskip("pycocotools")
+    fill(tmp_path, names="abc")
+    outlines = coco()["annotations"]
+    outlines[0] |= {"segmentation": [[2, 2]]}
+    for changes, expected in (
+        ({"images": [{"id": 1}]}, "all.json is incomplete .*'file_name'.*: export"),
+        ({"images": None}, "all.json is incomplete"),
+        ({"annotations": outlines}, "all.json has an outline of 'cell' that is no polygon.*: exp"),
+    ):
+        save(tmp_path / "all.json", coco(**changes))
+        with pytest.raises(ValueError, match=expected):
+            folder.look(tmp_path / "images", tmp_path / "all.json")
+
+
+def test_a_long_list_of_classes_is_not_taken_for_a_file(tmp_path):
+    classes = ", ".join(f"class {n}={n}" for n in range(60))
+    assert len(folder.look(*fill(tmp_path), classes=classes).encoding.labelling) == 3
+
+
+def test_labels_have_no_nearest_one(tmp_path):
+    drawn({"label": "x", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"})(
+        fill(tmp_path)[0].parent
+    )
+    with pytest.raises(ValueError, match="labels, of which none is nearest: name each"):
+        folder.look(tmp_path / "images", tmp_path / "masks", classes="y=1", snap=True)
+
+
+def test_folders_in_one_another_are_the_same_however_they_are_named(tmp_path, monkeypatch):
+    images, masks = fill(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "data")
+    masks.rename(tmp_path / "data/masks")
+    monkeypatch.chdir(tmp_path)
+    for images in ("data", tmp_path / "data", "data/../data"):
+        assert len(folder.look(images, "data/masks").examples) == 6
 
 
 def test_coco_without_pycocotools_says_what_to_install(tmp_path, monkeypatch):

@@ -193,6 +193,7 @@ def test_nothing_is_said_of_a_good_network():
     "options, expected",
     [
         ((), "give --out, or --dry-run"),
+        (("--dry-run", "--epochs", "0"), "--epochs 0: expected 1 or more"),
         (("--out", "{images}/runs"), "lies in .*images: write to another folder"),
         (("--out", "{images}/../out", "--classes", "a=1, b=1"), "id 1 twice"),
     ],

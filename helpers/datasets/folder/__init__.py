@@ -137,19 +137,6 @@ def look(
     return Look(name, examples, code, words, list(found.ignored), faults, bands)
 
 
-def open_folder(image_folder, mask_folder, splitting=None, **reading):
-    """A folder of images and a folder of masks as a data set.
-
-    Args:
-        image_folder, mask_folder, reading: as in ``look``.
-        splitting: as in ``dataset_of``.
-
-    Returns:
-        datasets.Dataset. Errors as in ``look`` and ``dataset_of``.
-    """
-    return dataset_of(look(image_folder, mask_folder, **reading), splitting).dataset
-
-
 def dataset_of(found, splitting=None):
     """What was looked at as a data set.
 

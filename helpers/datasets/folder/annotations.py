@@ -27,7 +27,10 @@ def coco_images(path):
             f"{path} is neither COCO JSON (images, annotations, categories) nor labelme's "
             f"(shapes): export it again as one of them, or as PNG masks."
         )
-    return {image["id"]: image["file_name"] for image in content["images"]}
+    try:
+        return {image["id"]: image["file_name"] for image in content["images"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is incomplete ({error!r}): export it again.") from error
 
 
 def shown(path, number):
@@ -68,8 +71,13 @@ def draw(path, number):
     return mask, tuple(labels)
 
 
-@functools.lru_cache(4)
 def _read(path):
+    state = Path(path).stat()
+    return _parsed(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(4)
+def _parsed(path, size, changed):  # size and date: a file that was mended is read again
     try:
         content = json.loads(Path(path).read_text("utf-8-sig"))
     except ValueError as error:
@@ -79,10 +87,15 @@ def _read(path):
     return content
 
 
-@functools.lru_cache(4)
 def _by_image(path):
     """(categories by id, images by id, annotations by image id)."""
-    content, annotations = _read(path), {}
+    state = Path(path).stat()
+    return _sorted(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(4)
+def _sorted(path, size, changed):
+    content, annotations = _parsed(path, size, changed), {}
     for annotation in content["annotations"]:
         annotations.setdefault(annotation["image_id"], []).append(annotation)
     names = {category["id"]: category["name"] for category in content["categories"]}
@@ -107,7 +120,13 @@ def _coco_regions(path, number):
             )
         outline = annotation["segmentation"]
         if isinstance(outline, list) or isinstance(outline["counts"], list):
-            outline = coco.frPyObjects(outline, *size)
+            try:
+                outline = coco.frPyObjects(outline, *size)
+            except Exception as error:  # pycocotools' own has no type
+                raise ValueError(
+                    f"{path} has an outline of {names[annotation['category_id']]!r} that is no "
+                    f"polygon and no RLE: export it again."
+                ) from error
         outline = coco.merge(outline) if isinstance(outline, list) else outline
         region = coco.decode(outline).astype(bool)
         if region.shape != size:
@@ -125,8 +144,12 @@ def _labelme_regions(content, path):
 
 
 def _labelme_region(shape, size, path):
-    kind, points = shape.get("shape_type") or "polygon", np.array(shape["points"], np.float64)
-    region = np.zeros(size, np.uint8)
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
+    if any(len(point) != 2 for point in points):
+        raise ValueError(
+            f"{path} has {shape['label']!r} with points that are not two numbers: export it again."
+        )
+    points, region = np.array(points, np.float64), np.zeros(size, np.uint8)
     corners = np.rint(points).astype(np.int32)
     if kind == "polygon" and len(points) > 2:
         cv2.fillPoly(region, [corners], 1)

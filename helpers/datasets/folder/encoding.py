@@ -74,6 +74,11 @@ def decide(examples, table, source, void=None, snap=False):
         for example in examples
         if example.stored.kind != kind
     }
+    if snap and kind == LABELS:
+        raise ValueError(
+            "The masks are of labels, of which none is nearest: name each in the table, or in "
+            "void, instead of taking the nearest class."
+        )
     used = [example for example in examples if example.stored.kind == kind]
     forms = Counter(example.stored.form for example in used).most_common()
     words = [f"Masks of {kind}: {', '.join(f'{count} {form}' for form, count in forms)}."]
@@ -208,7 +213,8 @@ def _unknown(examples, known, kind, source):
         if strange:
             found[example] = (
                 f"{example.mask} holds {', '.join(strange[:5])}{', ...' * (len(strange) > 5)}, "
-                f"which is no class in {source}: add it there, or to void, or {SNAP}."
+                f"which is no class in {source}: add it there, or to "
+                f"void{f', or {SNAP}' * (kind != LABELS)}."
             )
     return found
 

@@ -67,6 +67,9 @@ def find_pairs(images, masks):
     Raises:
         ValueError: a folder is missing or empty, or there is no pair.
     """
+    one, other = images.resolve(), masks.resolve()
+    if one in (other, *other.parents) or other in one.parents:  # then paths are compared
+        images, masks = one, other
     faults = []
     files = _by_role(_checked(images, "images"), _checked(masks, "masks"), faults)
     root = masks if masks.is_dir() else masks.parent
@@ -139,7 +142,7 @@ def _checked(path, what):
 def _by_role(images, masks, faults):
     """dict of lists of paths: ``images``, ``masks`` and ``others``."""
     files = _files(images, faults)
-    if images.resolve() == masks.resolve():
+    if images == masks:
         roles = {path: _role(path.relative_to(images)) for path in files}
     else:  # where one folder lies in the other, the inner one says what its files are
         roles = dict.fromkeys([masks] if masks.is_file() else _files(masks, faults), "masks")

@@ -1,6 +1,8 @@
 """Which examples train, which validate, which test."""
 
+import os
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,12 +137,16 @@ def _parts(units, pool, presence, shares, seed):
 
 def _groups(names, pattern):
     groups = {}
-    for number, name in enumerate(names) if pattern else ():
-        found = re.search(pattern, name)
+    try:
+        pattern = re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"group={pattern!r} is no regular expression: {error}.") from error
+    for number, name in enumerate(names) if pattern.pattern else ():
+        found = pattern.search(name)
         if not found:
             raise ValueError(
-                f"{name} has no group, because {pattern!r} is not in it: give a pattern that all "
-                f"names have."
+                f"{name} has no group, because {pattern.pattern!r} is not in it: give a "
+                f"pattern that all names have."
             )
         groups.setdefault(found[1] if found.re.groups else found[0], []).append(number)
     return list(groups.values())
@@ -185,18 +191,49 @@ def _listed(names, path):
         lists = {path: word for path, word in lists.items() if path.is_file()}
     if not lists:
         raise ValueError(f"{path} is no list of splits, and no folder with train.txt and others.")
-    numbers = {key: n for n, name in enumerate(names) for key in (name, Path(name).stem)}
-    found = [None] * len(names)
+    fitting, found = _finder(names), [None] * len(names)
     for file, word in lists.items():
         for line in filter(None, map(str.strip, file.read_text("utf-8-sig").splitlines())):
             last = word or re.split(r"[,;\t ]", line)[-1]
             split = SPLIT_FOLDERS.get(last.casefold())
-            name = line if word else line.removesuffix(last).rstrip(",;\t ")
-            number = numbers.get(name, numbers.get(Path(name).stem))
-            if split is None or number is None:
+            numbers = fitting(line if word else line.removesuffix(last).rstrip(",;\t "))
+            if split is None or not numbers:
                 raise ValueError(
                     f"{file} has the line {line!r}: expected an image that has a mask, and behind "
                     f"it train, val or test."
                 )
-            found[number] = split
+            if len(numbers) > 1:
+                raise ValueError(
+                    f"{file} has the line {line!r}, which fits {names[numbers[0]]} and "
+                    f"{names[numbers[1]]}: name the image with its folder."
+                )
+            if found[numbers[0]] not in (None, split):
+                raise ValueError(
+                    f"{names[numbers[0]]} is listed under {found[numbers[0]]} and {split}: keep "
+                    f"one of the lines."
+                )
+            found[numbers[0]] = split
     return found
+
+
+def _finder(names):
+    """A function: what a list calls an image -> the numbers of the names that it fits best, whole,
+    without suffix, or without suffix and folders."""
+    whole, bare, stems = (defaultdict(list) for _ in range(3))
+    for number, name in enumerate(names):
+        without = os.path.splitext(name)[0]
+        whole[name].append(number)
+        bare[without].append(number)
+        stems[os.path.basename(without)].append(number)
+
+    def fitting(text):
+        without, last = os.path.splitext(text)[0], os.path.basename(text)
+        return (
+            whole.get(text)
+            or bare.get(text)
+            or bare.get(without)
+            or stems.get(last)
+            or stems.get(os.path.splitext(last)[0], [])
+        )
+
+    return fitting

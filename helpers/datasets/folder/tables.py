@@ -1,5 +1,6 @@
 """Tables of classes: which name and which colour belongs to which value of a mask."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def read(classes, folders):
         return [Entry(*one) for one in named], "the given classes"
     if isinstance(classes, (list, tuple)):
         return [Entry(name) for name in classes], "the given classes"
-    if classes is not None and "=" in str(classes) and not Path(classes).is_file():
+    if classes is not None and "=" in str(classes) and not os.path.isfile(classes):
         return parse(str(classes).replace(",", "\n"), "The given"), "the given classes"
     for path in [Path(classes)] if classes else [f / name for f in folders for name in FILES]:
         if classes or path.is_file():
