@@ -255,6 +255,7 @@ class Bench:
 
     def measure(self, names):
         """Measures how fast variants and the reference train, in turns, where that is unknown."""
+        names = dict.fromkeys([self.comparison.baselines[0], *names])
         unknown = [name for name in names if self._speed(name) is None]
         if not unknown:
             return

@@ -165,7 +165,7 @@ def main():
             sources = _sources(options.weights)
             opened(sources[0])
             serve(sources, server_port=options.port)
-        except (OSError, ValueError, ModuleNotFoundError) as error:
+        except (ImportError, OSError, ValueError) as error:
             sys.exit(str(error))
         finally:
             tempfile.tempdir = None

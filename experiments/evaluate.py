@@ -63,7 +63,7 @@ def main():
         network = weights.with_views(network, options.mirror, options.enlarge)
         pets = datasets.subset(oxford_pets.open_pets(), **{options.split: options.limit})
         report = publish.scored(network, pets, options.split, progress=True)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         sys.exit(str(error))
     protocol = publish.ALL_CLASSES
     if network.threshold is not None:

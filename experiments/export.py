@@ -78,6 +78,8 @@ def export(network, how, calibration=None, **known):
             "labelling": network.labelling.to_json(),
             "threshold": network.threshold,
             "view": network.view._asdict(),
+            "mirrored": network.mirrored,
+            "enlarged": network.enlarged,
             "input_size": list(size),
             "flexible": how.flexible,
             "quantize": how.quantize,
@@ -206,10 +208,9 @@ def _of_any_size(model):
 
 def equal_share(network, other, images):
     """The share of pixels that two networks name the same class of."""
-    threshold = 0.5 if network.threshold is None else network.threshold
     return np.mean(
-        evaluation.predict(network.model, images, threshold)
-        == evaluation.predict(other.model, images, threshold)
+        evaluation.predict(network.model, images, network.threshold)
+        == evaluation.predict(other.model, images, network.threshold)
     )
 
 
@@ -244,10 +245,12 @@ def parity(network, other, dataset, limit=None):
     """
     dataset = datasets.subset(dataset, test=limit)
     size, labelling = network.model.input_shape[1:3], dataset.labelling
-    threshold = 0.5 if network.threshold is None else network.threshold
     equal, pixels, matrices = 0, 0, [0, 0]
     for batch in _batches(dataset, "test", size):
-        found = [evaluation.predict(n.model, batch["image"], threshold) for n in (network, other)]
+        found = [
+            evaluation.predict(one.model, batch["image"], network.threshold)
+            for one in (network, other)
+        ]
         equal, pixels = equal + np.sum(found[0] == found[1]), pixels + found[0].size
         for number, ids in enumerate(found):
             matrices[number] = matrices[number] + evaluation.confusion_matrix(
@@ -372,6 +375,7 @@ def record(network, other, how, options, path):
         path: of the file.
     """
     pets = oxford_pets.open_pets()
+    publish.check_fits(network, pets)
     found = parity(network, other, pets, options.limit)
     few = datasets.read_records(datasets.subset(pets, test=TIMED), "test").as_numpy_iterator()
     with tempfile.TemporaryDirectory() as folder:

@@ -94,7 +94,7 @@ def predicted(trained):
         image = pipeline.decode_image(record["image"], trained.dataset.channels).numpy()
         truth = pipeline.decode_mask(record["segmentation_mask"], labelling).numpy()[..., 0]
         ids = prediction.predict_photo(trained.network, image)
-        photo = image[..., [0, 1, 2] if image.shape[-1] > 2 else [0, 0, 0]]
+        photo = prediction.rgb(image)
         yield record["file_name"].decode(), photo, truth, np.where(truth == VOID, VOID, ids)
 
 

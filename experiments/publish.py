@@ -16,6 +16,7 @@ from helpers import (
     evaluation,
     files,
     models,
+    photos,
     pipeline,
     run_mode,
     training,
@@ -166,6 +167,22 @@ def check_writable(name, folder=None):
     files.check_writable(weights.RESULTS / f"{name}.json")
 
 
+def check_fits(network, dataset):
+    """Raises ValueError where a network's scores on a data set would mean nothing: it is of other
+    classes, or was trained on tiles or in margins, which are not made here."""
+    names, others = network.labelling.names, dataset.labelling.names
+    if names != others:
+        raise ValueError(
+            f"The network is of other classes ({', '.join(names)}) than {dataset.name} "
+            f"({', '.join(others)}): expected the same ones, in the same order."
+        )
+    if network.view != photos.View():
+        raise ValueError(
+            "The network was trained on tiles, in margins or on other bands: its scores are in "
+            "the report that python -m experiments.own_images wrote beside it."
+        )
+
+
 def scored(network, dataset, split, progress=False):
     """The report of a network on a split, with what it was obtained with.
 
@@ -177,7 +194,11 @@ def scored(network, dataset, split, progress=False):
 
     Returns:
         dict, ready for JSON.
+
+    Raises:
+        ValueError: as ``check_fits`` and ``evaluation.measure``.
     """
+    check_fits(network, dataset)
     began = time.monotonic()
     size = network.model.input_shape[1:3]
     batches = pipeline.labelled_batches(dataset, split, size, 32)
@@ -186,7 +207,7 @@ def scored(network, dataset, split, progress=False):
         network.model,
         batches,
         dataset.labelling,
-        threshold=0.5 if network.threshold is None else network.threshold,
+        threshold=network.threshold,
         images=images if progress else None,
     )
     return {

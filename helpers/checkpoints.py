@@ -21,6 +21,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 import tempfile
 import time
@@ -115,15 +116,16 @@ class Checkpoints(keras.callbacks.Callback):
         self.known["seconds"] = time.monotonic() - self.began
         self.known["finished"] = self.model.stop_training or epoch + 1 == self.params["epochs"]
         *before, latest = self.history[self.monitor]
-        is_best = not self.keep_best or not self.best or latest > max(before)
+        before = [value for value in before if value == value]  # NaN is no score
+        is_best = not self.keep_best or not self.best or latest > max(before, default=-math.inf)
         if is_best:
             self.best = _arrays(_by_name(self.model.weights))
         if distribution.process() != 0:
             return
-        self._try(STATE, self._write_state)
         if is_best:
             self._try(BEST, lambda: save_network(self.model, self.folder / BEST))
         self._try(LOG, lambda: files.write(self.folder / LOG, _table(self.history)))
+        self._try(STATE, self._write_state)  # the last: what it says is done is on disk
 
     def _write_state(self):
         parts = {} if self.finished else _parts(self.model)

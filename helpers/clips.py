@@ -33,7 +33,7 @@ def convert(path, target, draw, progress=None):
 
     Args:
         path: of the video. Frames come upright, as its rotation says.
-        target: a .mp4 or .avi file; or, without a suffix, a folder for pictures:
+        target: a .mp4 or .avi file; or, with another name, a folder for pictures:
             000001.png, 000002.png, ... Neither may be there.
         draw: function, frame (H, W, 3) uint8 RGB -> what is to be written: (H, W, 3) uint8 RGB
             for a video; for pictures also (H, W, 4), (H, W) or a PIL image. All of one size.
@@ -48,7 +48,7 @@ def convert(path, target, draw, progress=None):
         OSError: the target cannot be written.
     """
     path, target = Path(path), Path(target)
-    if target.suffix and target.suffix not in CODECS:
+    if target.suffix not in CODECS and target.suffix.lower() in SUFFIXES:
         raise ValueError(
             f"{target}: expected a video that ends in {', '.join(CODECS)}, or a folder."
         )
@@ -71,7 +71,7 @@ def _convert(path, target, draw, progress):
             partial = Path(folder, "complete" + target.suffix)
             rate = video.get(cv2.CAP_PROP_FPS)
             rate = rate if FRAME_RATES[0] <= rate <= FRAME_RATES[1] else USUAL_RATE
-            sink = _Video(partial, rate) if target.suffix else _Pictures(partial)
+            sink = _Video(partial, rate) if target.suffix in CODECS else _Pictures(partial)
             announced, done = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), 0
             try:
                 while (read := video.read())[0]:

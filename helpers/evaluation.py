@@ -3,10 +3,9 @@ the counts."""
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from helpers import boundaries
+from helpers import boundaries, photos
 from helpers.classes import VOID
 from helpers.counts import dice_from_counts, iou_from_counts
 
@@ -31,7 +30,7 @@ class Counts(NamedTuple):
     known: dict = None  # file_name and the groups: (N,) each, by their keys in the record
 
 
-def measure(model, batches, labelling, *, threshold=0.5, images=None):
+def measure(model, batches, labelling, *, threshold=None, images=None):
     """One pass over a split that counts all that scores and reports need.
 
     Args:
@@ -41,7 +40,8 @@ def measure(model, batches, labelling, *, threshold=0.5, images=None):
             channels) and ``mask`` (B, H, W, 1); with ``own_mask``, everything is counted, without
             it only ``matrices``.
         labelling: classes.Labelling of the masks.
-        threshold: with one logit: the probability above which a pixel is of the first class.
+        threshold: with one logit: the probability above which a pixel is of the first class,
+            None for 0.5.
         images: int, how many will come: draws Keras's progress bar. None: no bar.
 
     Returns:
@@ -72,7 +72,7 @@ def _count(batch, probabilities, labelling, threshold):
         return Counts(np.stack(matrices))
     own_matrices, own_outlines = [], []
     for mask, chances in zip(batch["own_mask"], probabilities):  # one at a time: they are large
-        guess = decide(cv2.resize(chances, mask.shape[::-1]), threshold)
+        guess = decide(photos.resized_maps(chances, mask.shape), threshold)
         own_matrices.append(_matrix(mask, guess, labelling, columns))
         own_outlines.append(_outlines(mask, guess, labelling, columns))
     truth = true_classes(masks, labelling, columns)
@@ -169,13 +169,14 @@ def checked_images(images, channels=3):
     return images
 
 
-def decide(probabilities, threshold=0.5):
+def decide(probabilities, threshold=None):
     """Class ids (...) int64 from probabilities (..., K): the most probable class; of two, the
-    first where its probability is above the threshold.
+    first where its probability is above the threshold, None for 0.5.
 
     Raises:
         ValueError: a threshold below 0, or of 1 and more.
     """
+    threshold = 0.5 if threshold is None else threshold
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold={threshold}: expected a probability from 0 to below 1.")
     if probabilities.shape[-1] == 2:
@@ -183,7 +184,7 @@ def decide(probabilities, threshold=0.5):
     return probabilities.argmax(axis=-1)
 
 
-def predict(model, images, threshold=0.5):
+def predict(model, images, threshold=None):
     """Class ids (B, H, W) int64 for raw images (B, H, W, 3), 0..255. Errors as in
     ``predict_probabilities``."""
     return decide(predict_probabilities(model, images), threshold)

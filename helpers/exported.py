@@ -14,7 +14,6 @@ import threading
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from helpers import photos
@@ -88,7 +87,7 @@ class Model:
 
 def _resized(images, size):
     """(1, h, w, C) float32, as by Keras's Resizing."""
-    return cv2.resize(images[0], size[::-1]).reshape(1, *size, images.shape[-1])
+    return photos.resized_maps(images[0], size)[None]
 
 
 def load(path, threads=None):
@@ -99,8 +98,8 @@ def load(path, threads=None):
         threads: that one pass uses; None for one a core.
 
     Returns:
-        Model; classes.Labelling; and a dict of what else the file says: ``threshold`` and
-        ``view`` as in ``weights.Network``, ``sha256`` of the file.
+        Model; classes.Labelling; and a dict of what else the file says: ``threshold``, ``view``,
+        ``mirrored`` and ``enlarged`` as in ``weights.Network``; ``sha256`` of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -142,7 +141,7 @@ def load(path, threads=None):
             f"({', '.join(labelling.names)}): its labelling is of another network. Export "
             f"it again."
         )
-    known = {"threshold": config["threshold"], "view": config["view"]}
+    known = {name: config[name] for name in ("threshold", "view", "mirrored", "enlarged")}
     sha256 = hashlib.sha256(content).hexdigest()
     return Model(run, (None, *size), config["flexible"]), labelling, {**known, "sha256": sha256}
 
@@ -162,6 +161,7 @@ def _read(text, path):
         labelling = Labelling.from_json(config["labelling"])
         for name in ("threshold", "flexible"):
             config[name]
+        config |= {name: config.get(name, False) for name in ("mirrored", "enlarged")}
         config["view"] = photos.View(**config["view"])
         config["input_size"] = tuple(map(int, config["input_size"]))
     except (KeyError, TypeError, ValueError) as error:

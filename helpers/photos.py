@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
@@ -179,6 +180,16 @@ def strips(length, width):
     """Slices of a length, each as many as make a strip of ``STRIP`` pixels, or one."""
     step = max(1, STRIP // width)
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+
+
+def resized_maps(maps, size):
+    """Maps (h, w, K) resized bilinearly to (height, width): (height, width, K), by OpenCV, which
+    takes 128 channels at once."""
+    parts = [
+        cv2.resize(np.ascontiguousarray(maps[..., first : first + 128]), size[::-1])
+        for first in range(0, maps.shape[-1], 128)
+    ]
+    return np.concatenate([part.reshape(*size, -1) for part in parts], axis=-1)
 
 
 def resized_rows(values, rows, height):

@@ -87,14 +87,13 @@ def predict(network, photo, overlap):
     Returns:
         (H, W) uint8 class ids of the network's labelling; with one logit only 0 and 1.
     """
-    threshold = 0.5 if network.threshold is None else network.threshold
     ids = np.empty(photo.shape[:2], np.uint8)
     tiles = grid(ids.shape, network.model.input_shape[1:3], overlap)
     for first in range(0, len(tiles), BATCH):
         batch = tiles[first : first + BATCH]
         pieces = np.stack([cut(photo, tile) for tile in batch])
         chances = evaluation.predict_probabilities(network.model, pieces, network.labelling)
-        for tile, found in zip(batch, evaluation.decide(chances, threshold)):
+        for tile, found in zip(batch, evaluation.decide(chances, network.threshold)):
             ids[tile.core] = found[inside(tile)]
     return ids
 

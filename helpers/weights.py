@@ -252,14 +252,13 @@ def published(name):
     return load(FOLDER / f"{name}{SUFFIX}", result["weights"]["sha256"])
 
 
-def open_network(source, labelling=PETS, threads=None):
+def open_network(source, threads=None):
     """A trained network, read without running code: published weights by their hash, numbers
     alone from a .safetensors file, a checkpoint in Keras's safe mode, an exported network.
 
     Args:
         source: the name of published weights, or a .safetensors, .keras, .onnx or .tflite file; of
             these the name alone where the file is in ``experiments/weights``.
-        labelling: of a .keras file, which does not say.
         threads: that one pass of an exported network uses; None for one a core.
 
     Returns:
@@ -288,14 +287,14 @@ def open_network(source, labelling=PETS, threads=None):
         )
     model = _checkpoint(path)
     classes = model.output_shape[-1]
-    if classes not in (1, len(labelling)):
+    if classes not in (1, len(PETS)):  # the file does not say which they are
         raise ValueError(
-            f"{path} has {classes} classes: expected {len(labelling)} "
-            f"({', '.join(labelling.names)}), or one logit."
+            f"{path} has {classes} classes: expected {len(PETS)} ({', '.join(PETS.names)}), or "
+            f"one logit."
         )
     threshold = 0.5 if classes == 1 else None
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Network(model, labelling, threshold, sha256=sha256)
+    return Network(model, PETS, threshold, sha256=sha256)
 
 
 def _checkpoint(path):

@@ -156,6 +156,20 @@ def test_a_file_that_cannot_be_written_does_not_cost_the_result(
     assert equal(train(tmp_path / "run"), whole)
 
 
+def test_an_epoch_whose_score_is_no_number_is_not_the_best(tmp_path):
+    model = network()
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+    keeper = checkpoints.Checkpoints(tmp_path, "val_mean_dice")
+    keeper.set_model(model)
+    keeper.set_params({"epochs": 3})
+    for epoch, score in enumerate((np.nan, 0.3, 0.2)):
+        model.layers[-1].bias.assign(np.full(3, epoch))
+        keeper.on_epoch_end(epoch, {"val_mean_dice": score})
+    keeper.restore_best(model)
+    assert model.layers[-1].bias.numpy().tolist() == [1, 1, 1]
+
+
 def test_a_folder_that_is_deleted_meanwhile_does_not_cost_the_result(fits, tmp_path):
     def delete(epoch, logs=None):
         if epoch == 2:

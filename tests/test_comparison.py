@@ -105,8 +105,8 @@ def test_a_comparison_from_end_to_end(command, fits, monkeypatch, tmp_path):
     monkeypatch.setattr(comparison, "timed_in_turns", lambda step, other: slow)
     monkeypatch.setattr(comparison, "SEEDS", (1,))
     monkeypatch.setattr(comparison, "RUNS", tmp_path / "runs")
-    result = command(losses, "--seeds", 1, "--only", "both")["losses"]
-    assert list(result["budgets"][EPOCHS]) == ["both"] and not result["complete"]
+    result = command(losses, "--seeds", 1, "--only", "wider")["losses"]
+    assert list(result["budgets"][EPOCHS]) == ["wider"] and not result["complete"]
     assert "test" not in result
 
     result = command(losses)["losses"]

@@ -125,6 +125,30 @@ def test_the_command_cuts_out_photos_and_clips(monkeypatch, tmp_path, capsys):
     assert (tmp_path / "clip_overlay.mp4").stat().st_size and (tmp_path / "disk_mask.png").exists()
 
 
+def test_images_of_any_channels_are_cut_out(monkeypatch):
+    photo, alpha, found = disk(96)
+    monkeypatch.setattr(prediction, "probabilities", lambda network, photo: found)
+    network = weights.Network(None, PETS)
+    for channels in ([0], [0, 1, 2, 0, 1]):
+        result = prediction.cut_out(network, photo[..., channels])
+        assert result.shape == (96, 96, 4) and np.abs(result[..., 3] / 255 - alpha).mean() < 0.02
+    with pytest.raises(ValueError, match="tells pet and background apart alone: name one"):
+        one_logit = network._replace(threshold=0.5)
+        prediction.cut_out(one_logit, photo, prediction.Cut(["border"]))
+
+
+def test_what_a_cut_out_lies_on_is_known_again(tmp_path):
+    wide, high = np.zeros((2, 4, 3), np.uint8), np.zeros((4, 2, 3), np.uint8)
+    backgrounds = [None, (0, 0, 0), wide, high]
+    origins = [
+        prediction.origin_of(weights.Network(Orange(), PETS), tmp_path, prediction.Cut(None, one))
+        for one in backgrounds
+    ]
+    assert len({*origins}) == 4
+    assert prediction._digest(None) is None  # an address in memory would differ from run to run
+    assert prediction._digest(wide) == prediction._digest(wide.copy())
+
+
 def test_the_measured_cut_outs_are_twice_as_good_as_the_plain_mask():
     for found in json.loads(RESULT.read_text())["cutouts"].values():
         masks = [errors for name, errors in found.items() if name.startswith("mask")]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import evaluate, recipe
-from helpers import evaluation, models, weights
-from helpers.classes import PETS
+from helpers import evaluation, models, photos, weights
+from helpers.classes import PETS, Labelling
 
 ARGUMENTS = {"classes": 3, "width": 2, "depth": 1}
 
@@ -64,5 +64,11 @@ def test_what_cannot_be_scored_or_written_is_one_sentence(command, tmp_path, mon
     broken.set_weights([weight * np.nan for weight in broken.get_weights()])
     broken.save("net.keras")
     assert "output is not finite" in refused("net.keras", "--split", "validation")
+    network = weights.Network(models.unet(16, **ARGUMENTS), PETS, None, "unet", ARGUMENTS)
+    cells = Labelling(("cell", "nucleus", "rod"), PETS.colors)
+    weights.save(network._replace(labelling=cells), "cells.safetensors")
+    assert "of other classes (cell, nucleus, rod) than" in refused("cells.safetensors")
+    weights.save(network._replace(view=photos.View(letterbox=True)), "margins.safetensors")
+    assert "was trained on tiles, in margins" in refused("margins.safetensors")
     monkeypatch.setattr(weights, "open_network", None)  # found out before
     assert "a part of the path is a file" in refused("net.keras", "--out", "net.keras/out.json")

@@ -27,7 +27,7 @@ def network(tmp_path):
     model.layers[-1].set_weights([kernel, -middle])  # all classes
     source = weights.Network(model, PETS, None, "unet", ARGUMENTS, View(16))
     weights.save(source, tmp_path / "net.safetensors")
-    return weights.load(tmp_path / "net.safetensors")
+    return weights.with_views(weights.load(tmp_path / "net.safetensors"), mirrored=True)
 
 
 def same_classes(network, other, images):
@@ -54,6 +54,7 @@ def test_the_file_names_what_keras_names(network, tmp_path, how):
     path.write_bytes(export.export(network, how, IMAGES))
     other = weights.open_network(path)
     assert other[1:3] == network[1:3] and other.view == View(16)
+    assert other.mirrored and not other.enlarged
     assert other.model.input_shape == network.model.input_shape
     least = 0.9 if how.quantize == "int8" else 0.999
     assert same_classes(network, other, IMAGES) >= least

@@ -1,7 +1,6 @@
 """The networks: shapes, sizes, scaling, precision; the pix2pix block against the original."""
 
 import importlib.util
-from collections import Counter
 
 import cv2
 import keras
@@ -18,10 +17,6 @@ BUILDERS = [
     (models.mobilenetv2_unet, {"weights": None, "alpha": 0.35, "widths": (8, 6, 4, 2)}),
     (models.encoder_unet, {"weights": None, "encoder": "VGG16", "widths": (8, 6, 4, 2)}),
 ]
-
-
-def kinds(model):
-    return Counter(type(layer).__name__ for layer in model.layers)
 
 
 def pictures(size=16, batch=2):
@@ -62,14 +57,6 @@ def test_mask_is_as_large_as_the_image(size, classes, depth):
     model = models.unet(size, classes, width=2, depth=depth)
     assert model.output_shape == (None, height, width, classes)
     assert logits(model, pictures(size, 3)).shape == (3, height, width, classes)
-
-
-def test_without_skip_connections_only_the_copies_are_missing():
-    plain = models.unet(32, 3, width=3, depth=3, skip_connections=False)
-    full = models.unet(32, 3, width=3, depth=3)
-    assert plain.output_shape == full.output_shape
-    assert kinds(full) - kinds(plain) == Counter(Concatenate=3)
-    assert not kinds(plain) - kinds(full)
 
 
 def test_raw_pixels_are_scaled_first():

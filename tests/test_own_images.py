@@ -1,5 +1,6 @@
 """One's own images: from two folders to a network, a report and a page, by one command."""
 
+import io
 import json
 import re
 import sys
@@ -123,9 +124,9 @@ def test_other_channels_and_aspect_ratios(cells, tmp_path, untrained, capsys):
     assert sum(one["count"] * one["mean_area"] for one in areas) == pytest.approx(own_size)
     network = weights.load(tmp_path / "out/weights.safetensors")
     assert network.model.input_shape == (None, 64, 64, 4) and network.mirrored
-    seen = prediction.predict_file(network, tmp_path / "images/cells_000.npy", tmp_path / "seen")
+    contents, seen = prediction.results(network, tmp_path / "images/cells_000.npy", tmp_path)
     assert seen.shape == synthetic_cells.SIZE
-    assert PIL.Image.open(tmp_path / "seen/cells_000_overlay.png").mode == "RGB"
+    assert PIL.Image.open(io.BytesIO(contents[tmp_path / "cells_000_overlay.png"])).mode == "RGB"
 
 
 def test_the_loss_that_is_best_on_validation_counts(cells, tmp_path, untrained, monkeypatch):

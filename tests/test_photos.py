@@ -17,6 +17,14 @@ RED, GREEN, BLUE, MOSS = (220, 40, 30), (40, 170, 60), (30, 60, 200), (20, 120, 
 RNG = np.random.default_rng(0)
 
 
+def test_maps_of_many_classes_are_resized_as_each_alone():
+    maps = RNG.random((4, 6, 150), np.float32)
+    found = photos.resized_maps(maps, (8, 9))
+    alone = [cv2.resize(maps[..., n].copy(), (9, 8)) for n in (0, 127, 128, 149)]
+    assert found.shape == (8, 9, 150)
+    assert np.allclose(found[..., [0, 127, 128, 149]], np.stack(alone, -1), atol=1e-6)
+
+
 # Photos in files
 
 

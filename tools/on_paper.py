@@ -124,4 +124,9 @@ def _giga(number):
 
 
 def _cores(result):
+    if "cores" not in result["device"]:
+        raise ValueError(
+            f"{result['command']} was run on {result['device']}: this page is of CPUs, run it "
+            f"with CUDA_VISIBLE_DEVICES=-1."
+        )
     return int(result["device"].split(", ")[1].split()[0])

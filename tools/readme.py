@@ -5,6 +5,7 @@
 A test fails when the README and the files disagree.
 """
 
+import io
 import json
 import math
 from pathlib import Path
@@ -751,7 +752,9 @@ def main():
     text = filled(README.read_text(), results)
     visualization.save_figure(photo_figure(), PHOTO_FIGURE)
     visualization.save_figure(cost_figure(results), COST_FIGURE)
-    PIL.Image.fromarray(cutout_figure()).save(CUTOUT_FIGURE, optimize=True)
+    png = io.BytesIO()
+    PIL.Image.fromarray(cutout_figure()).save(png, "PNG", optimize=True)
+    files.write(CUTOUT_FIGURE, png.getvalue())
     for result in _of(results, "growth"):
         visualization.save_figure(growth_figure(result), GROWTH_FIGURE)
     for result in _of(results, "architectures"):

@@ -13,7 +13,7 @@ from helpers.models.blocks import (
 
 
 @independent_of_keras_json()
-def unet(input_size, classes, width=64, depth=4, skip_connections=True, channels=3):
+def unet(input_size, classes, width=64, depth=4, channels=3):
     """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015, https://arxiv.org/abs/1505.04597).
 
     Two differences from the paper: convolutions are padded, so that the mask comes out at the
@@ -25,8 +25,6 @@ def unet(input_size, classes, width=64, depth=4, skip_connections=True, channels
         width: channels of the first stage; each stage down doubles them. 64 in the paper.
         depth: number of poolings. 4 in the paper; with ``width=64`` that gives its 31 million
             parameters.
-        skip_connections: False leaves out the copies from encoder to decoder, to show what they
-            are for. Everything else stays.
         channels: of the images; 3 for RGB.
 
     Returns:
@@ -51,8 +49,7 @@ def unet(input_size, classes, width=64, depth=4, skip_connections=True, channels
     for stage in reversed(range(depth)):  # the right arm
         name = f"up_{stage + 1}"
         x = layers.Conv2DTranspose(width * 2**stage, 2, strides=2, name=f"{name}_transpose")(x)
-        if skip_connections:
-            x = layers.Concatenate(name=f"{name}_skip")([skips[stage], x])
+        x = layers.Concatenate(name=f"{name}_skip")([skips[stage], x])
         x = double_convolution(x, width * 2**stage, name=name)
 
     logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import PIL.PngImagePlugin
 
-from helpers import clips, cutout, evaluation, files, overlays, photos, tiles, weights
+from helpers import clips, cutout, evaluation, overlays, photos, tiles, weights
 from helpers.photos import network_input, read_photo
 
 WEIGHTS = "mobilenetv2_unet_256.onnx"
@@ -67,11 +67,10 @@ def decided(network, found, size):
     """The class ids (H, W) uint8 that follow from probabilities at a size (H, W), see
     ``predict_photo``."""
     height, width = size
-    wide = cv2.resize(found, (width, len(found)))  # (network's height, W, K)
-    threshold = 0.5 if network.threshold is None else network.threshold
+    wide = photos.resized_maps(found, (len(found), width))
     ids = np.empty((height, width), np.uint8)
     for rows in photos.strips(height, width):
-        ids[rows] = evaluation.decide(photos.resized_rows(wide, rows, height), threshold)
+        ids[rows] = evaluation.decide(photos.resized_rows(wide, rows, height), network.threshold)
     return ids
 
 
@@ -112,43 +111,42 @@ def cut_out(network, photo, cut=None):
     (H, W, 3) on a background.
 
     Raises:
-        ValueError: as ``predict_photo`` and ``cutout.roles``.
+        ValueError: as ``predict_photo`` and ``cutout.roles``; or a network of one logit does not
+            know what is to be cut out.
     """
     cut = cut or Cut()
     parts = cutout.roles(network.labelling, cut.foreground)
+    if network.threshold is not None and not {0, 1} <= {*parts[:2]}:
+        first, second, *_ = network.labelling.names
+        raise ValueError(
+            f"This network tells {first} and {second} apart alone: name one of them as foreground."
+        )
     found = probabilities(network, photo) if is_whole(network) else predict_photo(network, photo)
-    found = cutout.cut_out(photo, found, parts)
+    found = cutout.cut_out(rgb(photo), found, parts)
     return found if cut.background is None else cutout.compose(found, cut.background)
 
 
 # Files
 
 
-def predict_file(network, path, folder=None, cut=None):
-    """Reads a photograph and writes its mask and its overlay, both or neither, or its cut-out; see
-    ``output_paths``.
+def results(network, path, folder=None, cut=None):
+    """What is to be written of a photograph: its mask and its overlay, or its cut-out; see
+    ``output_paths`` and ``files.write_all``.
 
     Args:
         network: weights.Network.
-        path: of the photo.
-        folder: where to write, made if missing; None for the photo's own.
+        path: Path of the photo.
+        folder: where to write; None for the photo's own.
         cut: Cut; None for mask and overlay.
 
     Returns:
-        As ``predict_photo``; None of a cut-out.
+        dict of path -> bytes; and the class ids as of ``predict_photo``, None of a cut-out.
 
     Raises:
-        OSError: there is no photo, or the files cannot be written.
+        OSError: there is no photo.
         ValueError: as ``read_photo`` and ``predict_photo``; or a file of that name is there that
-            was not written by this function; or the photo was.
+            was not written from these; or the photo was.
     """
-    contents, ids = results(network, Path(path), folder, cut)
-    files.write_all(contents)
-    return ids
-
-
-def results(network, path, folder, cut=None):
-    """What ``predict_file`` writes, a dict of path -> bytes, and what it returns."""
     targets = output_paths(path, folder, KINDS if cut is None else CUT_KINDS)
     _check_targets(path, targets)
     photo, origin = _read(path, network.view.bands), origin_of(network, path, cut)
@@ -156,7 +154,7 @@ def results(network, path, folder, cut=None):
         picture = PIL.Image.fromarray(cut_out(network, photo, cut))
         return {targets[0]: _png(picture, origin, level=4)}, None
     ids = predict_photo(network, photo)
-    overlay = overlays.overlay(*_reduced(_rgb(photo), ids), network.labelling)
+    overlay = overlays.overlay(*_reduced(rgb(photo), ids), network.labelling)
     mask = _png(mask_picture(ids, network.labelling), origin, level=4)
     # A sixth more bytes than of the usual level for an overlay, in a quarter of the time.
     return dict(zip(targets, (mask, _png(PIL.Image.fromarray(overlay), origin, level=1)))), ids
@@ -166,7 +164,7 @@ def predict_clip(network, path, kind="overlay", folder=None, cut=None, progress=
     """Makes of a video, frame by frame, an overlay video, or a folder of masks or cut-outs.
 
     Args:
-        network, path, folder, cut: as ``predict_file``.
+        network, path, folder, cut: as in ``results``.
         kind: "overlay", or "mask"; of no account with ``cut``.
         progress: as in ``clips.convert``.
 
@@ -236,9 +234,16 @@ def origin_of(network, path, cut=None):
     the photo's size and date."""
     state = os.stat(path)
     used = (network.sha256, network.model.input_shape, network.view, network.threshold)
-    how = cut and (cut.foreground, np.asarray(cut.background).tobytes())
+    how = cut and (cut.foreground, _digest(cut.background))
     known = (*used, network.mirrored, network.enlarged, how, state.st_size, state.st_mtime_ns)
     return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def _digest(background):
+    if background is None:
+        return None
+    pixels = np.asarray(background, np.uint8)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def is_ours(path):
@@ -263,8 +268,9 @@ def _read(path, bands):
     return images.read(path, bands).pixels
 
 
-def _rgb(photo):
-    """Of an image of other channels, the first three, or the first alone."""
+def rgb(photo):
+    """(H, W, 3) of an image (H, W, channels), to look at: its first three channels, or the first
+    alone, three times."""
     channels = photo.shape[-1]
     return photo if channels == 3 else photo[..., [0, 1, 2] if channels > 3 else [0, 0, 0]]
 
