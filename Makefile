@@ -55,6 +55,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 
 figures: $(VENV)/.installed
+	rm -rf runs/*_quick  # what is trained already would be said, not shown
 	PETS_DATA=synthetic PETS_PROFILE=quick $(BIN)/python -m tools.run_notebook --save --memory 3 \
 		$(NOTEBOOKS)
 	$(BIN)/python -m tools.readme

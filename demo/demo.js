@@ -133,10 +133,12 @@ async function readPhoto(file) {
       `${MAX_SIDE.toLocaleString("en")} on a side. Make it smaller.`);
   }
   try {
-    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
-    return await createImageBitmap(file, options);
+    // Upright as EXIF says, by default: older browsers do not know the word for it.
+    return await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
-    throw new Problem(`${named} is damaged or cut off: copy or download it again.`);
+    throw new Problem(
+      `${named} could not be decoded. If it opens elsewhere, it is too large for this device: make ` +
+      `it smaller; else it is damaged or cut off: copy or download it again.`);
   }
 }
 

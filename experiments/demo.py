@@ -23,7 +23,7 @@ from helpers import cutout, overlays, prediction, weights
 SIDE = 2048  # of what is shown; `python -m helpers.prediction` works at the photo's own size
 LIMIT = "50mb"  # an upload
 KEPT = 15 * 60  # seconds, that files of the page's are kept
-MISSING = "Gradio is not installed: python -m pip install -r experiments/demo-requirements.txt"
+REMEDY = "python -m pip install -r experiments/demo-requirements.txt"
 TITLE = "What each pixel shows"
 WORDS = (
     f"Drop a photo, or take one with the camera. Pictures are at most {SIDE:,} pixels a side; "
@@ -134,12 +134,14 @@ def serve(sources=(prediction.WEIGHTS,), **options):
         options: more of ``gradio.Blocks.launch``.
 
     Raises:
-        ModuleNotFoundError: there is no Gradio; says how to install it.
+        ImportError: there is no Gradio, or one that is too old; says how to install it.
     """
     try:
         import gradio
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(MISSING) from error
+        raise ImportError(f"Gradio is not installed: {REMEDY}") from error
+    if int(gradio.__version__.split(".")[0]) < 6:  # Colab's
+        raise ImportError(f"Gradio {gradio.__version__} is too old for this page: {REMEDY}")
     # Fonts of the system: the usual ones are fetched from elsewhere.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     safe = {"server_name": "127.0.0.1", "share": False, "max_file_size": LIMIT}

@@ -16,8 +16,9 @@ failed why, in a line. Started again, it leaves what is there, complete and of t
 network. Memory holds a photo for each worker, and names and rows of the table for all.
 
 Other options are Beam's own: which engine runs it (--runner; this machine by default) and on how
-many workers. A bucket takes what Beam reads it with: ``pip install "apache-beam[gcp]"``, or [aws],
-[azure]. Workers elsewhere need this repository and the same requirements.
+many workers. It is for Linux and macOS. A bucket takes what Beam reads it with: ``pip install
+"apache-beam[gcp]"``, or [aws], [azure]. Workers elsewhere need this repository and the same
+requirements.
 
 Beam, because its maintainers keep it up on Python 3.11 to 3.13, and Flink, Spark and Dataflow run
 it. It needs protobuf below 7 and Pillow below 13, hence an environment of its own,
@@ -55,6 +56,7 @@ except ModuleNotFoundError as error:
         "experiments/many-photos-requirements.txt"
     )
 
+SIGNS = "*?["  # of a pattern
 OUTCOMES = ("predicted", "done before", "made by this command", "failed")
 BATCH = 16  # photos that a worker takes at once; it holds one of them
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"  # needs no other program
@@ -97,7 +99,7 @@ class Predictor(ModelHandler[Photo, Outcome, functools.partial]):
 def main():
     options, others = _parser().parse_known_args()
     try:
-        _check(options)
+        _check(options, others)
         out = options.out.rstrip("/") or "/"
         counts = run(options.photos, out, options.weights, others)
     except (ImportError, OSError, ValueError, filesystem.BeamIOError) as error:
@@ -106,6 +108,8 @@ def main():
         sys.exit("Stopped. The files that are there are complete.")
     said = ", ".join(f"{counts[kind]} {kind}" for kind in OUTCOMES)
     print(f"{sum(counts.values())} photos: {said}.")
+    if not sum(counts.values()):
+        sys.exit(f"Expected photos: {', '.join(prediction.SUFFIXES)}.")
     if counts["failed"]:
         sys.exit(f"Why, says {FileSystems.join(out, 'failed.txt')}.")
 
@@ -193,9 +197,16 @@ def _parser():
     return parser
 
 
-def _check(options):
-    """What can be known before the first photo: photos, network, folder."""
+def _check(options, others):
+    """What can be known before the first photo: options, photos, network, folder."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for own in PipelineOptions.__subclasses__():
+        own._add_argparse_args(parser)
+    if unknown := parser.parse_known_args(others)[1]:
+        raise ValueError(f"{unknown[0]} is neither an option of this command nor of Beam's.")
     for pattern in options.photos:
+        if os.path.isdir(pattern) and {*pattern} & {*SIGNS}:
+            raise ValueError(f"{pattern}: Beam takes {SIGNS} as a pattern, rename the folder.")
         (found,) = FileSystems.match([_pattern(pattern)], limits=[1])
         if not found.metadata_list:
             raise ValueError(f"{pattern}: there are no photos of that name.")
@@ -269,7 +280,7 @@ def _pattern(given):
 def _root(pattern):
     """The folder that all photos of a pattern are in, with its /."""
     fixed = _pattern(pattern)
-    for sign in "*?[":
+    for sign in SIGNS:
         fixed = fixed.split(sign)[0]
     return fixed[: fixed.rfind("/") + 1]
 

@@ -184,7 +184,8 @@ def test_a_file_that_is_no_whole_photo_shows_its_sentence(tab, tmp_path):
     (tmp_path / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9"/>')
     PIL.Image.new("1", (12_000, 9_000)).save(tmp_path / "large.png")
     assert put(page, tmp_path / "cut.png") == (
-        "cut.png is damaged or cut off: copy or download it again."
+        "cut.png could not be decoded. If it opens elsewhere, it is too large for this device: "
+        "make it smaller; else it is damaged or cut off: copy or download it again."
     )
     for name in ("letter.jpg", "empty.jpg", "drawing.svg"):
         assert put(page, tmp_path / name).startswith(f"{name} is no photo that this browser can")

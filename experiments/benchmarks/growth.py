@@ -118,15 +118,18 @@ def memory(name):
 
 
 def main():
-    if len(sys.argv) == 3:  # one point
+    names = sys.argv[1:]
+    if len(names) == 2 and names[1].isdigit():  # one point
         print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
         return
     from experiments import publish
     from helpers import files
     from helpers.datasets import oxford_pets
 
+    if unknown := {*names} - {*CURVES}:
+        sys.exit(f"There is no curve {min(unknown)!r}: expected some of {list(CURVES)}.")
     files.check_writable(RESULT)
-    pets, names = oxford_pets.open_pets(), sys.argv[1:] or list(CURVES)
+    pets, names = oxford_pets.open_pets(), names or list(CURVES)
     curves = json.loads(RESULT.read_text())["growth"] if RESULT.exists() else {}
     curves |= {name: curve(name) for name in names}
     files.write_json(
