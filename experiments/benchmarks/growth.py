@@ -120,7 +120,7 @@ def memory(name):
 def main():
     names = sys.argv[1:]
     if len(names) == 2 and names[1].isdigit():  # one point
-        print(json.dumps(measure(sys.argv[1], int(sys.argv[2]))))
+        print(json.dumps(measure(names[0], int(names[1]))))
         return
     from experiments import publish
     from helpers import files

@@ -72,12 +72,16 @@ def draw(path, number):
 
 
 def _read(path):
-    state = Path(path).stat()
-    return _parsed(path, state.st_size, state.st_mtime_ns)
+    return _parsed(path, *_state(path))
+
+
+def _state(path):  # size and date: a file that was mended is read again
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns
 
 
 @functools.lru_cache(4)
-def _parsed(path, size, changed):  # size and date: a file that was mended is read again
+def _parsed(path, size, changed):
     try:
         content = json.loads(Path(path).read_text("utf-8-sig"))
     except ValueError as error:
@@ -89,8 +93,7 @@ def _parsed(path, size, changed):  # size and date: a file that was mended is re
 
 def _by_image(path):
     """(categories by id, images by id, annotations by image id)."""
-    state = Path(path).stat()
-    return _sorted(path, state.st_size, state.st_mtime_ns)
+    return _sorted(path, *_state(path))
 
 
 @functools.lru_cache(4)

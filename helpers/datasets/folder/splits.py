@@ -136,17 +136,18 @@ def _parts(units, pool, presence, shares, seed):
 
 
 def _groups(names, pattern):
+    if not pattern:
+        return []
     groups = {}
-    try:
-        pattern = re.compile(pattern or "")
-    except re.error as error:
-        raise ValueError(f"group={pattern!r} is no regular expression: {error}.") from error
-    for number, name in enumerate(names) if pattern.pattern else ():
-        found = pattern.search(name)
+    for number, name in enumerate(names):
+        try:
+            found = re.search(pattern, name)
+        except re.error as error:
+            raise ValueError(f"group={pattern!r} is no regular expression: {error}.") from error
         if not found:
             raise ValueError(
-                f"{name} has no group, because {pattern.pattern!r} is not in it: give a "
-                f"pattern that all names have."
+                f"{name} has no group, because {pattern!r} is not in it: give a pattern that all "
+                f"names have."
             )
         groups.setdefault(found[1] if found.re.groups else found[0], []).append(number)
     return list(groups.values())
